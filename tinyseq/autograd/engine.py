@@ -1,0 +1,344 @@
+"""The backward walk: from a result to its leaves, newest operation first, without recursion.
+
+The walk carries bare payloads (arrays, or Symbols while a function is being captured); with `create_graph` it
+carries Tensors, and so is recorded itself. The rules cannot tell the difference.
+"""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinyseq import ops
+from tinyseq.backend import is_array
+from tinyseq.core.dispatch import STATE, override
+from tinyseq.core.partial import Placed, Product
+from tinyseq.core.shapes import Shape
+from tinyseq.core.tape import Leaf, Node
+from tinyseq.errors import GradientError, ShapeError
+
+# A value that collects more dense contributions than this adds up those that it has, to bound memory.
+MOST_DENSE = 8
+# Products are stacked up to this many rows: enough for BLAS to run at full speed, few enough to bound memory.
+MOST_ROWS = 8192
+
+_SEQ = attrgetter("seq")
+_Array = np.ndarray
+
+
+class Received:
+    """The contributions that one value has received, kept apart as long as adding them up late gains."""
+
+    __slots__ = ("dense", "placed", "products", "rows")
+
+    def __init__(self) -> None:
+        self.dense: list[Any] = []
+        self.placed: list[Placed] = []
+        self.products: list[Product] = []
+        self.rows = 0
+
+    def add(self, part: Any) -> None:
+        """Take one contribution more."""
+        kind = type(part)
+        if kind is Product:
+            self.products.append(part)
+            if type(part.left) is _Array:
+                self.rows += part.left.size // (part.left.shape[-1] or 1)
+                if self.rows > MOST_ROWS:
+                    self.dense.append(stacked_product(self.products))
+                    self.products, self.rows = [], 0
+        elif kind is Placed:
+            self.placed.append(part)
+        else:
+            self.dense.append(part)
+            if len(self.dense) > MOST_DENSE:
+                self.dense = [total(self.dense)]
+
+    def settle(self, shape: Shape) -> Any:
+        """Return the sum, as the gradient of a value of `shape`."""
+        if self.products:
+            self.dense.append(stacked_product(self.products))
+        for dim in sorted({p.dim for p in self.placed}):
+            self.dense.append(joined([p for p in self.placed if p.dim == dim], shape))
+        return total(self.dense)
+
+
+def reachable(roots: Sequence[Any]) -> list[Any]:
+    """Return every node from which a gradient may flow on, newest first."""
+    found = list(dict.fromkeys(roots))
+    seen = set(found)
+    for node in found:  # grows while it is walked
+        for edge in node.edges:
+            if edge not in seen:
+                seen.add(edge)
+                found.append(edge)
+    found.sort(key=_SEQ, reverse=True)
+    return found
+
+
+def leading_to(targets: set[Any], order: Sequence[Any]) -> set[Any]:
+    """Return the nodes in `order` (newest first) through which `targets` can be reached."""
+    useful = set(targets)
+    for node in reversed(order):
+        if node not in useful and any(e in useful for e in node.edges):
+            useful.add(node)
+    return useful
+
+
+class Walk:
+    """One backward walk: what every node has received so far, and what becomes of it."""
+
+    def __init__(self, make: Callable[[Any, Any], Any], retain_graph: bool, create_graph: bool) -> None:
+        self.make, self.retain_graph, self.create_graph = make, retain_graph, create_graph
+        self.pending: dict[Any, Any] = {}
+
+    def run(self, order: Sequence[Any], deliver: Callable[[Any, Any], None], targets: set[Any] | None) -> None:
+        """Visit `order`, newest first, and hand what arrives at each leaf or target to `deliver`."""
+        useful = None if targets is None else leading_to(targets, order)
+        pending, create_graph, release = self.pending, self.create_graph, not self.retain_graph
+        anomaly = STATE.get().anomaly
+        for node in order:
+            g = pending.pop(node, None)
+            if g is None or (useful is not None and node not in useful):
+                continue
+            if type(g) is Received:
+                g = g.settle(node.shape)
+            if node.hooks is not None:
+                g = self.call_hooks(node, g)
+            edges = node.edges
+            if not edges:
+                deliver(node, g)
+                continue
+            if targets is not None and node in targets:
+                deliver(node, g)
+            pulled = self.pull_recorded(node, g) if create_graph else node.pull(g)
+            if anomaly:
+                check_finite(node, pulled)
+            if release:
+                node.release()
+            for edge, part in zip(edges, pulled, strict=True):
+                if part is None:
+                    continue
+                partial = type(part) is Product or type(part) is Placed
+                if not partial and part.shape != edge.shape:
+                    part = self.fit(node, edge, part)
+                held = pending.get(edge)
+                if held is None and not partial:
+                    pending[edge] = part
+                elif type(held) is Received:
+                    held.add(part)
+                else:
+                    received = pending[edge] = Received()
+                    if held is not None:
+                        received.dense.append(held)
+                    received.add(part)
+
+    def fit(self, node: Node, edge: Any, g: Any) -> Any:
+        """Undo broadcasting; refuse any other gradient of the wrong shape."""
+        if not node.layout.op.elementwise:
+            raise ShapeError(
+                f"{node.label}: its gradient rule returned shape {list(g.shape)} for an input of shape {list(edge.shape)}"
+            )
+        return ops.sum_to(g, shape=edge.shape)
+
+    def pull_recorded(self, node: Any, g: Any) -> Any:
+        """Pull with what was kept turned back into Tensors, so that the rules themselves are recorded."""
+        if not isinstance(node, Node):
+            return node.pull(g)
+        node.check_saved()
+        op, layout = node.layout.op, node.layout
+        history = dict(zip(layout.wanted, node.edges, strict=True))
+        kept = tuple(
+            self.with_history(op, name, value, node, history)
+            for name, value in zip(layout.names, node.kept, strict=True)
+        )
+        return layout.pull(g, kept)
+
+    def with_history(self, op: Any, name: str, value: Any, node: Node, history: dict[int, Any]) -> Any:
+        """Return a kept value as the Tensor that it was."""
+        if name == "out":
+            return self.make(value, node)
+        if name not in op.inputs:
+            return value
+        position = op.inputs.index(name)
+        if isinstance(value, tuple):
+            return tuple(self.make(v, history.get(position + i)) for i, v in enumerate(value))
+        return self.make(value, history.get(position)) if hasattr(value, "dtype") else value
+
+    def call_hooks(self, node: Any, g: Any) -> Any:
+        """Show the gradient to the hooks, which may replace it."""
+        for hook in list(node.hooks.values()):
+            given = g if self.create_graph else self.make(g, None)
+            replaced = hook(given)
+            if replaced is not None:
+                if replaced.shape != node.shape:
+                    raise ShapeError(
+                        f"hook of {node.label}: returned shape {list(replaced.shape)}, wanted {list(node.shape)}"
+                    )
+                g = replaced if self.create_graph else replaced.payload
+        return g
+
+
+def total(dense: list[Any]) -> Any:
+    """Return the sum of the gradients in `dense`."""
+    if len(dense) == 1:
+        return dense[0]
+    out = dense[0] + dense[1]
+    for g in dense[2:]:
+        out = np.add(out, g, out=out) if type(out) is _Array and out.dtype == g.dtype else out + g
+    return out
+
+
+def stacked_product(products: list[Product]) -> Any:
+    """Return the sum of `leftᵀ @ right` over `products` as one product."""
+    left, right = (rows([p[side] for p in products]) for side in (0, 1))
+    return ops.matmul(left.swapaxes(0, 1), right)
+
+
+def rows(values: list[Any]) -> Any:
+    """Stack values (..., N) as the rows of one matrix."""
+    if len(values) > 1:
+        if len({len(v.shape) for v in values}) > 1 or len(values[0].shape) == 1:
+            values = [v.reshape(-1, v.shape[-1]) for v in values]
+        values = [ops.cat_(*values, dim=0)]
+    (whole,) = values
+    return whole if len(whole.shape) == 2 else whole.reshape(-1, whole.shape[-1])
+
+
+def joined(parts: list[Placed], shape: Shape) -> Any:
+    """Return the sum of parts placed along one dimension of a value of `shape`."""
+    parts = sorted(parts, key=attrgetter("start"))
+    dim, end = parts[0].dim, 0
+    for p in parts:
+        if p.start != end:
+            break
+        end += p.value.shape[dim]
+    else:
+        if end == shape[dim]:
+            return ops.cat_(*[p.value for p in parts], dim=dim) if len(parts) > 1 else parts[0].value
+    return ops.assemble(*[p.value for p in parts], shape=shape, dim=dim, starts=tuple(p.start for p in parts))
+
+
+def check_finite(node: Any, pulled: Sequence[Any]) -> None:
+    """Raise if a gradient is NaN, naming the operation and the line that called it."""
+    for g in pulled:
+        if type(g) is _Array and np.isnan(g).any():
+            raise GradientError(
+                f"{node.label}: its gradient is NaN (anomaly detection). It was called at:\n{getattr(node, 'trace', '')}"
+            )
+
+
+def seed(root: Any, gradient: Any, create_graph: bool, make: Callable[..., Any]) -> Any:
+    """Return the gradient to start from at `root`."""
+    if root.node is None:
+        raise GradientError(
+            "backward: this tensor does not require gradients; no operation with a tensor that does led to it, "
+            "or it was computed under no_grad()"
+        )
+    if gradient is None:
+        if root.payload.size != 1:
+            raise GradientError(
+                f"backward: gradients are of scalars, got shape {list(root.shape)}; "
+                "take .sum() or .mean(), or pass the gradient of this shape"
+            )
+        gradient = make(ops.ones_like(root.payload), None)
+    if gradient.shape != root.shape:
+        raise ShapeError(f"backward: got a gradient of shape {list(gradient.shape)} for shape {list(root.shape)}")
+    return gradient if create_graph else gradient.payload
+
+
+def collect(leaf: Leaf, g: Any, make: Callable[..., Any]) -> None:
+    """Add `g` to the gradient of `leaf`."""
+    bottom = STATE.get().bottom
+    bottom.touch(leaf)
+    if hasattr(g, "payload"):
+        leaf.grad = g if leaf.grad is None else leaf.grad + g
+    elif leaf.grad is None:
+        # Rules hand arrays on, also to several inputs, so a leaf takes a copy that is its own
+        leaf.grad = make(g.copy() if is_array(g) else g, None)
+    else:
+        with override(grad=False):
+            leaf.grad.add_(make(g, None))
+
+
+def backward(
+    roots: Sequence[Any],
+    gradients: Sequence[Any],
+    retain_graph: bool | None,
+    create_graph: bool,
+    inputs: Any,
+    make: Callable[..., Any],
+) -> None:
+    """Add the gradients of `roots` to the `grad` of the leaves."""
+    only = None if inputs is None else {t.node for t in ([inputs] if hasattr(inputs, "node") else inputs)}
+
+    def deliver(node: Any, g: Any) -> None:
+        if isinstance(node, Leaf) and (only is None or node in only):
+            collect(node, g, make)
+
+    walk_from(roots, gradients, retain_graph, create_graph, make, deliver, only)
+
+
+def walk_from(
+    roots: Sequence[Any],
+    gradients: Sequence[Any],
+    retain_graph: bool | None,
+    create_graph: bool,
+    make: Callable[..., Any],
+    deliver: Callable[[Any, Any], None],
+    targets: set[Any] | None,
+) -> None:
+    """Start at `roots` with `gradients` (None stands for one) and walk to the leaves, or to `targets` only."""
+    walk = Walk(make, create_graph if retain_graph is None else retain_graph, create_graph)
+    with override(grad=create_graph), np.errstate(all="ignore"):
+        for root, gradient in zip(roots, gradients, strict=True):
+            start = seed(root, gradient, create_graph, make)
+            held = walk.pending.get(root.node)
+            walk.pending[root.node] = start if held is None else held + start
+        order = reachable(list(walk.pending))
+        walk.run(order, deliver, targets)
+
+
+def grad(
+    roots: Sequence[Any],
+    inputs: Sequence[Any],
+    gradients: Sequence[Any],
+    retain_graph: bool | None,
+    create_graph: bool,
+    make: Callable[..., Any],
+) -> list[Any]:
+    """Return the gradients of `roots` for `inputs`; None where no path leads."""
+    for i, t in enumerate(inputs):
+        if t.node is None:
+            raise GradientError(f"grad: input {i} of shape {list(t.shape)} does not require gradients")
+    wanted = {t.node for t in inputs}
+    found: dict[Any, Any] = {}
+
+    def deliver(node: Any, g: Any) -> None:
+        if node in wanted:
+            found[node] = g
+
+    walk_from(roots, gradients, retain_graph, create_graph, make, deliver, wanted)
+    results = [found.get(t.node) for t in inputs]
+    return [g if g is None or create_graph else make(g, None) for g in results]
+
+
+class HookHandle:
+    """Removes a hook again."""
+
+    def __init__(self, hooks: dict[int, Any], key: int) -> None:
+        self._hooks, self._key = hooks, key
+
+    def remove(self) -> None:
+        """Stop calling the hook."""
+        self._hooks.pop(self._key, None)
+
+
+def add_hook(node: Any, hook: Callable[[Any], Any]) -> HookHandle:
+    """Call `hook` with the gradient that arrives at `node`."""
+    if node.hooks is None:
+        node.hooks = {}
+    key = max(node.hooks, default=-1) + 1
+    node.hooks[key] = hook
+    return HookHandle(node.hooks, key)

@@ -1,0 +1,1 @@
+"""What an operation is, which interpreter runs it, and the rules for shapes and dtypes."""

@@ -1,0 +1,155 @@
+"""Which interpreter handles this call? The one point that every operation goes through.
+
+Three interpreters exist: `Eager` computes on arrays, a capture records on Symbols, the autograd recorder runs on
+Tensors and hands the payloads down. Upper layers register their value types here, so that operations need not
+know them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from tinyseq.backend import Array, namespace_of
+from tinyseq.errors import DeviceError, DTypeError, ShapeError, TinyseqError
+
+
+class Interpreter(Protocol):
+    """Gives operations a meaning for one kind of value."""
+
+    level: int
+
+    def apply(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        """Run or record `op`."""
+
+    def read(self, value: Any) -> Any:
+        """Return what `value` stands for now."""
+
+    def write(self, target: Any, value: Any) -> None:
+        """Replace the contents of `target` by `value`."""
+
+
+class Eager:
+    """The bottom interpreter: arrays in, array out."""
+
+    level = 0
+
+    def apply(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Array:
+        """Compute with the library that owns the arrays."""
+        try:
+            if op.quiet:
+                with np.errstate(all="ignore"):
+                    out = op.forward(namespace_of(args), *args, **params)
+            else:
+                out = op.forward(namespace_of(args), *args, **params)
+        except TinyseqError:
+            raise
+        except Exception as error:
+            raise explained(op, args, params, error) from error
+        return out if type(out) is np.ndarray else as_array(out)
+
+    def read(self, value: Any) -> Any:
+        """Return `value` itself: an array always holds its own contents."""
+        return value
+
+    def write(self, target: Array, value: Any) -> None:
+        """Copy `value` into the array `target`."""
+        target[...] = value
+
+    def touch(self, holder: Any) -> None:
+        """Take note that the gradient of `holder` is about to change: nothing to do."""
+
+
+EAGER = Eager()
+
+
+def as_array(value: Any) -> Array:
+    """Return the scalar into which NumPy turns a 0-d result as an array again."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+class Scope(NamedTuple):
+    """Where in the model an operation was called: the module's path and the time step."""
+
+    path: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What an operation must know of the context that it is called in."""
+
+    grad: bool = True
+    bottom: Any = EAGER
+    scope: Scope = Scope()
+    inference: bool = False
+    anomaly: bool = False
+
+    def change(self, **changes: Any) -> "State":
+        """Return a state that differs in `changes`."""
+        return replace(self, **changes)
+
+
+STATE: ContextVar[State] = ContextVar("tinyseq state", default=State())  # noqa: B039 -- State is immutable
+INTERPRETERS: dict[type, Interpreter] = {}  # below the top
+TOP: dict[type, Any] = {}  # each type of the top interpreter, with its `apply`: found with one look-up
+
+
+@contextmanager
+def override(**changes: Any) -> Iterator[State]:
+    """Change the state of this thread or task inside a `with` block."""
+    token = STATE.set(STATE.get().change(**changes))
+    try:
+        yield STATE.get()
+    finally:
+        STATE.reset(token)
+
+
+def bind(op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+    """Hand the call to the highest interpreter among its arguments."""
+    for a in args:
+        apply = TOP.get(type(a))
+        if apply is not None:
+            return apply(op, args, params)
+    for a in args:
+        found = INTERPRETERS.get(type(a))
+        if found is not None:
+            return found.apply(op, args, params)
+    return STATE.get().bottom.apply(op, args, params)
+
+
+def describe(value: Any) -> str:
+    """Return shape and dtype of a value, as errors print it.
+
+    >>> describe(np.zeros((2, 3), np.float32))
+    'float32[2, 3]'
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
+    return f"{type(value).__name__} {value!r}"[:60]
+
+
+def explained(op: Any, args: tuple[Any, ...], params: dict[str, Any], error: Exception) -> Exception:
+    """Return the error that says what `op` was given, in place of what the array library said."""
+    given = ", ".join(f"{name}: {describe(a)}" for name, a in zip(op.argument_names(len(args)), args, strict=False))
+    if params:
+        given += ("; " if given else "") + ", ".join(f"{k}={v!r}" for k, v in params.items())
+    libraries = {type(a).__module__.split(".")[0] for a in args if hasattr(a, "dtype")}
+    if len(libraries) > 1:
+        return DeviceError(
+            f"{op.name}: operands live on different devices ({' and '.join(sorted(libraries))} arrays); "
+            f"got {given}; move one with .to(device)"
+        )
+    try:
+        op.shape(*(tuple(np.shape(a)) if not hasattr(a, "shape") else tuple(a.shape) for a in args), **params)
+    except TinyseqError as known:
+        return type(known)(f"{op.name}: {known}; got {given}")
+    except Exception as also:
+        error = also if isinstance(also, ValueError | IndexError) else error
+    kind: type[TinyseqError] = DTypeError if isinstance(error, TypeError) else ShapeError
+    if isinstance(error, IndexError):
+        return IndexError(f"{op.name}: {error}; got {given}")
+    return kind(f"{op.name}: {error}; got {given}")

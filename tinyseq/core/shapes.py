@@ -1,0 +1,116 @@
+"""Shape rules shared by operations: plain tuples in, plain tuple out."""
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinyseq.errors import ArgumentError, DimError, DTypeError, ShapeError
+
+Shape: TypeAlias = tuple[int, ...]
+Dims: TypeAlias = tuple[int, ...]
+
+
+def elementwise(*shapes: Shape, **params: Any) -> Shape:
+    """Broadcast shapes as NumPy does.
+
+    >>> elementwise((3, 1), (2,))
+    (3, 2)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        listed = " and ".join(str(list(s)) for s in shapes)
+        raise ShapeError(f"cannot broadcast shapes {listed}; sizes must be equal or 1, from the right") from None
+
+
+def dim_of(dim: int, ndim: int) -> int:
+    """Return `dim` counted from the front.
+
+    >>> dim_of(-1, 3)
+    2
+
+    Raises
+    ------
+    DimError
+        If a value of `ndim` dimensions has no such dimension.
+    """
+    limit = max(ndim, 1)
+    try:
+        wanted = dim.__index__()
+    except AttributeError:
+        raise DTypeError(f"dim: got {dim!r}, wanted an integer") from None
+    if not -limit <= wanted < limit:
+        raise DimError(f"dim {wanted} is out of range for {ndim} dimensions: wanted {-limit} to {limit - 1}")
+    return wanted + ndim if wanted < 0 and ndim else max(wanted, 0) if ndim else 0
+
+
+def dims_of(dim: Any, ndim: int) -> Dims:
+    """Return `dim` (an integer, several, or None for all) as sorted dimensions counted from the front."""
+    if dim is None or (ndim == 0 and not isinstance(dim, int)):
+        return tuple(range(ndim))
+    dims = tuple(dim_of(d, ndim) for d in ((dim,) if hasattr(dim, "__index__") else dim))
+    if not dims:
+        return tuple(range(ndim))
+    if ndim == 0:
+        return ()
+    if len(set(dims)) != len(dims):
+        raise ShapeError(f"dim {tuple(dim)} names a dimension twice")
+    return tuple(sorted(dims))
+
+
+def reduced(x: Shape, *, dim: Dims, keepdim: bool, **params: Any) -> Shape:
+    """Drop the dimensions `dim`, or keep them with size 1."""
+    return tuple(1 if i in dim else n for i, n in enumerate(x) if keepdim or i not in dim)
+
+
+def same(x: Shape, *others: Shape, **params: Any) -> Shape:
+    """Return the shape of the first input."""
+    return x
+
+
+def given(*inputs: Shape, shape: Shape, **params: Any) -> Shape:
+    """Return the shape that the call names."""
+    return shape
+
+
+def matmul(a: Shape, b: Shape) -> Shape:
+    """Matrix product of any rank, as `numpy.matmul`: (..., N, K) @ (..., K, M) -> (..., N, M)."""
+    if not a or not b:
+        raise ShapeError(f"a product needs at least one dimension on both sides, got {list(a)} @ {list(b)}")
+    left = a if len(a) > 1 else (1, *a)
+    right = b if len(b) > 1 else (*b, 1)
+    if left[-1] != right[-2]:
+        raise ShapeError(f"inner sizes differ: {list(a)} @ {list(b)}, {left[-1]} against {right[-2]}")
+    batch = elementwise(left[:-2], right[:-2])
+    return batch + (left[-2],) * (len(a) > 1) + (right[-1],) * (len(b) > 1)
+
+
+def resolve(shape: Any, size: int | None = None) -> Shape:
+    """Return a shape as a tuple of integers; one -1 is worked out from `size`.
+
+    >>> resolve((2, -1), 6)
+    (2, 3)
+
+    Raises
+    ------
+    ShapeError, ArgumentError
+        If a size is negative, or the sizes do not multiply to `size`.
+    """
+    if len(shape) == 1 and not hasattr(shape[0], "__index__"):
+        shape = shape[0]
+    try:
+        sizes = tuple(n.__index__() for n in shape)
+    except (AttributeError, TypeError):
+        raise DTypeError(f"shape: got {shape!r}, wanted integers") from None
+    free = [i for i, n in enumerate(sizes) if n == -1]
+    if len(free) > 1 or any(n < -1 for n in sizes) or (free and size is None):
+        raise ArgumentError(f"shape {list(sizes)}: sizes must not be negative" + (" but for one -1" if size is not None else ""))
+    if size is None:
+        return sizes
+    known = math.prod(n for n in sizes if n != -1)
+    if free and known and size % known == 0:
+        sizes = tuple(size // known if n == -1 else n for n in sizes)
+    if math.prod(sizes) != size or -1 in sizes:
+        raise ShapeError(f"shape {list(sizes)} does not hold {size} elements")
+    return sizes

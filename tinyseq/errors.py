@@ -1,0 +1,37 @@
+"""Exceptions raised by tinyseq.
+
+Each inherits from the builtins that PyTorch and NumPy raise in the same place, so `except` clauses written for
+either keep working.
+"""
+
+
+class TinyseqError(Exception):
+    """The base of every error that tinyseq raises on purpose."""
+
+
+class ShapeError(TinyseqError, RuntimeError, ValueError):
+    """Operand shapes do not fit the operation, or each other."""
+
+
+class DTypeError(TinyseqError, RuntimeError, TypeError):
+    """Operand dtypes do not fit the operation, or each other."""
+
+
+class DeviceError(TinyseqError, RuntimeError):
+    """Operands live on different devices, or the device asked for is not there."""
+
+
+class DimError(TinyseqError, IndexError):
+    """A dimension or an index is out of range."""
+
+
+class ArgumentError(TinyseqError, ValueError):
+    """An argument's value is outside of what the function accepts."""
+
+
+class GradientError(TinyseqError, RuntimeError):
+    """A gradient was asked for where none exists, or would be wrong."""
+
+
+class CaptureError(TinyseqError, RuntimeError):
+    """A function cannot be captured as it is written."""

@@ -1,0 +1,8 @@
+"""The operations: the only place where mathematics is written."""
+
+from tinyseq.ops.creation import *  # noqa: F403
+from tinyseq.ops.elementwise import *  # noqa: F403
+from tinyseq.ops.indexing import *  # noqa: F403
+from tinyseq.ops.linalg import *  # noqa: F403
+from tinyseq.ops.reduction import *  # noqa: F403
+from tinyseq.ops.shaping import *  # noqa: F403

@@ -1,0 +1,58 @@
+"""Operations that make values from nothing, and that move them between devices."""
+
+from typing import Any
+
+from tinyseq.backend import CPU, Array, Device, Namespace, namespace_on, to_device as move
+from tinyseq.core import dtypes, shapes
+from tinyseq.core.define import op
+from tinyseq.core.op import Value
+from tinyseq.core.sample import Sample
+from tinyseq.core.shapes import Shape
+
+F32 = {"dtype": dtypes.float32, "device": CPU}
+
+
+@op(shape=shapes.given, dtype=lambda *, dtype, **params: dtype, samples=(Sample(params={"shape": (2, 3), "value": 1.5, **F32}),), differentiable=False)
+def full_(xp: Namespace, *, shape: Shape, value: float, dtype: dtypes.DType, device: Device) -> Array:
+    """Return an array of `shape` filled with `value`."""
+    return namespace_on(device).full(shape, value, dtype)
+
+
+@op(shape=shapes.same, samples=(Sample(((2, 3),), params={"value": 1.0}),), differentiable=False)
+def full_like_(xp: Namespace, x: Array, *, value: float) -> Array:
+    """Return an array like `x` filled with `value`."""
+    return xp.full(x.shape, value, x.dtype)
+
+
+def ones_like(x: Value) -> Value:
+    """Return ones in the shape of `x`."""
+    return full_like_(x, value=1.0)
+
+
+@op(shape=shapes.same, samples=(Sample(((2, 3),)),))
+def clone(xp: Namespace, x: Array) -> Array:
+    """Return a copy of `x`, through which gradients flow."""
+    return x.copy()
+
+
+clone.defvjp(x=lambda g: g)
+
+
+@op(shape=shapes.same, samples=(Sample(((2, 3),), params={"device": CPU, "source": CPU}),), label="to")
+def to_device(xp: Namespace, x: Array, *, device: Device, source: Device) -> Array:
+    """Return `x`, which lives on `source`, on `device`."""
+    return move(x, device)
+
+
+to_device.defvjp(x=lambda g, device, source: to_device(g, device=source, source=device))
+
+
+@op(
+    shape=lambda *, start, stop, step, **params: (max(0, -int(-(stop - start) // step)),),
+    dtype=lambda *, dtype, **params: dtype,
+    samples=(Sample(params={"start": 0, "stop": 5, "step": 2, **F32}),),
+    differentiable=False,
+)
+def arange_(xp: Namespace, *, start: Any, stop: Any, step: Any, dtype: dtypes.DType, device: Device) -> Array:
+    """Return the numbers from `start` up to but not including `stop`, `step` apart."""
+    return namespace_on(device).arange(start, stop, step, dtype)

@@ -1,0 +1,327 @@
+"""Indexing with integers, slices, tensors and masks; gathering and scattering."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinyseq.backend import Array, Namespace, is_array
+from tinyseq.core import dtypes, shapes
+from tinyseq.core.define import op
+from tinyseq.core.op import Value
+from tinyseq.core.sample import Bools, Ints, Sample
+from tinyseq.core.shapes import Shape, dim_of
+from tinyseq.errors import CaptureError, DimError, DTypeError
+from tinyseq.ops.shaping import narrow_, select_, sum_to, unsqueeze
+
+
+class Span(NamedTuple):
+    """A slice, in a form that can be compared and printed."""
+
+    start: int | None = None
+    stop: int | None = None
+    step: int | None = None
+
+
+# A key as operations store it: integers, Spans, None for a new dimension, Ellipsis, and ARRAY for each index array
+ARRAY = "array"
+
+
+def _real(key: tuple[Any, ...], indices: tuple[Array, ...]) -> tuple[Any, ...]:
+    arrays = iter(indices)
+    return tuple(slice(*k) if isinstance(k, Span) else next(arrays) if k is ARRAY or k == ARRAY else k for k in key)
+
+
+def _indexed(x: Shape, *indices: Shape, key: tuple[Any, ...]) -> Shape:
+    stand_in = np.broadcast_to(np.zeros((), bool), x)
+    return stand_in[_real(key, tuple(np.zeros(s, np.intp) for s in indices))].shape
+
+
+STRIDED = {"key": (Span(0, 3, 2), Span())}
+FANCY = {"key": (ARRAY, Span(), ARRAY)}
+
+
+@op(
+    shape=_indexed,
+    label="[·]",
+    samples=(
+        Sample(((3, 4),), params=STRIDED),
+        Sample(((4, 2, 3), Ints((2, 1), 4), Ints((5,), 3)), params=FANCY),
+    ),
+)
+def index(xp: Namespace, x: Array, *indices: Array, key: tuple[Any, ...]) -> Array:
+    """Return the elements of `x` at `key`, whose index arrays are `indices`."""
+    return x[_real(key, indices)]
+
+
+@op(
+    shape=lambda g, *indices, shape, key: shape,
+    samples=(
+        Sample(((2, 4),), params={"shape": (3, 4), **STRIDED}),
+        Sample(((2, 5, 2), Ints((2, 1), 4), Ints((5,), 3)), params={"shape": (4, 2, 3), **FANCY}),
+    ),
+)
+def index_back(xp: Namespace, g: Array, *indices: Array, shape: Shape, key: tuple[Any, ...]) -> Array:
+    """Return zeros of `shape` to which `g` is added at `key`: the transpose of `index`."""
+    out = xp.zeros(shape, g.dtype)
+    if indices:
+        xp.add.at(out, _real(key, indices), g)
+    else:
+        out[_real(key, ())] = g
+    return out
+
+
+index.defvjp(x=lambda g, x_shape, indices, key: index_back(g, *indices, shape=x_shape, key=key))
+index_back.defvjp(g=lambda g, indices, key: index(g, *indices, key=key))
+
+
+def _put_shape(x: Shape, value: Shape, *indices: Shape, key: tuple[Any, ...]) -> Shape:
+    shapes.elementwise(_indexed(x, *indices, key=key), value)
+    return x
+
+
+@op(
+    shape=_put_shape,
+    label="[·]=",
+    samples=(
+        Sample(((3, 4), (4,)), params={"key": (1,)}),
+        Sample(((4, 2, 3), (2,), [[0], [2]], [0, 1]), params=FANCY),
+    ),
+)
+def put_(xp: Namespace, x: Array, value: Array, *indices: Array, key: tuple[Any, ...]) -> Array:
+    """Return a copy of `x` that holds `value`, broadcast, at `key`."""
+    out = x.copy()
+    out[_real(key, indices)] = value
+    return out
+
+
+def _put_value(g: Value, value_shape: Shape, indices: tuple[Value, ...], key: tuple[Any, ...]) -> Value:
+    return sum_to(index(g, *indices, key=key), shape=value_shape)
+
+
+put_.defvjp(x=lambda g, indices, key: put_(g, 0.0, *indices, key=key), value=_put_value)
+
+
+def _arrays_and_key(x: Value, key: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """Sort a Python index into index arrays and a key that operations can store."""
+    arrays: list[Any] = []
+    stored: list[Any] = []
+    for k in key if isinstance(key, tuple) else (key,):
+        if k is None or k is Ellipsis:
+            stored.append(k)
+        elif isinstance(k, slice):
+            stored.append(Span(*(None if v is None else v.__index__() for v in (k.start, k.stop, k.step))))
+        elif isinstance(k, bool | np.bool_):
+            raise DTypeError("index: a single bool is no index; use a mask of the tensor's shape")
+        elif hasattr(k, "__index__") and not hasattr(k, "shape"):
+            stored.append(k.__index__())
+        else:
+            for a in _index_arrays(k):
+                arrays.append(a)
+                stored.append(ARRAY)
+    return arrays, tuple(stored)
+
+
+def _index_arrays(k: Any) -> list[Any]:
+    value = np.asarray(k) if isinstance(k, list | range | tuple) else k
+    if not hasattr(value, "dtype"):
+        raise DTypeError(f"index: got {type(k).__name__}; wanted integers, slices, tensors, lists, None or ...")
+    if value.dtype == dtypes.bool_:
+        return list(nonzero_of(value))
+    if value.dtype.kind not in "iu":
+        raise DTypeError(f"index: got a tensor of dtype {value.dtype}; wanted integers or booleans")
+    return [value]
+
+
+def nonzero_of(mask: Value) -> tuple[Array, ...]:
+    """Return the indices at which `mask` is true, as arrays: needs its values, so it cannot be captured."""
+    array = getattr(mask, "payload", mask)
+    if not is_array(array):
+        raise CaptureError(
+            "index: how many elements a mask selects is not known while a function is being captured; "
+            "use where(mask, x, other) or masked_fill instead"
+        )
+    found: tuple[Array, ...] = array.nonzero()
+    return found
+
+
+def getitem(x: Value, key: Any) -> Value:
+    """Return `x[key]`: integers, slices, None, `...`, integer tensors and masks, as in PyTorch."""
+    if type(key) is int and x.shape:
+        size = x.shape[0]
+        if not -size <= key < size:
+            raise DimError(f"index {key} is out of range for size {size} of dim 0")
+        return select_(x, dim=0, index=key + size if key < 0 else key)
+    arrays, stored = _arrays_and_key(x, key)
+    if arrays:
+        return index(x, *arrays, key=stored)
+    return _basic(x, stored)
+
+
+def _basic(x: Value, key: tuple[Any, ...]) -> Value:
+    """Index with integers, spans, None and Ellipsis only: one operation for each dimension that changes."""
+    taken = sum(k is not None and k is not Ellipsis for k in key)
+    if taken > len(x.shape):
+        raise DimError(f"index: {taken} indices for a tensor of {len(x.shape)} dimensions, shape {list(x.shape)}")
+    if Ellipsis not in key:
+        key = (*key, Ellipsis)
+    dim = 0
+    for k in key:
+        if k is Ellipsis:
+            dim = len(x.shape) - sum(v is not None for v in key[key.index(Ellipsis) + 1 :])
+        elif k is None:
+            x = unsqueeze(x, dim)
+            dim += 1
+        elif isinstance(k, Span):
+            x = _spanned(x, dim, k)
+            dim += 1
+        else:
+            size = x.shape[dim]
+            if not -size <= k < size:
+                raise DimError(f"index {k} is out of range for size {size} of dim {dim}")
+            x = select_(x, dim=dim, index=k % size)
+    return x
+
+
+def _spanned(x: Value, dim: int, span: Span) -> Value:
+    size = x.shape[dim]
+    start, stop, step = slice(*span).indices(size)
+    if step < 0:
+        raise DimError("index: steps must be positive; use flip")
+    if step != 1:
+        return index(x, key=(*[Span()] * dim, Span(start, max(stop, start), step)))
+    if start == 0 and stop == size:
+        return x
+    return narrow_(x, dim=dim, start=start, stop=max(stop, start))
+
+
+def put(x: Value, key: Any, value: Value) -> Value:
+    """Return a copy of `x` that holds `value` at `key`: what `x[key] = value` assigns."""
+    if not hasattr(value, "dtype"):
+        value = np.asarray(value, x.dtype)
+    arrays, stored = _arrays_and_key(x, key)
+    return put_(x, value, *arrays, key=stored)
+
+
+def _check_index(name: str, x: Shape, index: Shape, dim: int) -> None:
+    if len(x) != len(index) or any(n > m for i, (n, m) in enumerate(zip(index, x, strict=True)) if i != dim):
+        raise shapes.ShapeError(f"{name}: index of shape {list(index)} does not fit {list(x)} but for dim {dim}")
+
+
+def _gathered(x: Shape, index: Shape, *, dim: int) -> Shape:
+    _check_index("gather", x, index, dim)
+    return index
+
+
+def _along(index: Array, x_shape: Shape, dim: int, xp: Namespace) -> tuple[Any, ...]:
+    """Return open index arrays that pick `index` along `dim` and count along every other dimension."""
+    key = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(index.ndim)]) for d, n in enumerate(index.shape)]
+    key[dim] = index
+    return tuple(key)
+
+
+def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
+    if index.size and xp is np and (index.min() < 0 or index.max() >= size):
+        raise DimError(f"{name}: indices run from {index.min()} to {index.max()}, wanted 0 to {size - 1}")
+    return index
+
+
+@op(shape=_gathered, samples=(Sample(((3, 4), Ints((2, 5), 4)), params={"dim": 1}), Sample(((3, 4), Ints((5, 4), 3)), params={"dim": 0})))
+def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
+    """Return the elements of `x` that `index` names along `dim`."""
+    return x[_along(_in_range(xp, index, x.shape[dim], "gather"), x.shape, dim, xp)]
+
+
+@op(
+    shape=lambda x, index, src, *, dim: x,
+    label="scatter+",
+    samples=(Sample(((3, 4), Ints((2, 5), 4), (3, 5)), params={"dim": 1}), Sample(((3, 4), Ints((5, 2), 3), (5, 4)), params={"dim": 0})),
+)
+def scatter_add_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
+    """Return `x` with the elements of `src` added where `index` says along `dim`."""
+    out = x.copy()
+    key = _along(_in_range(xp, index, x.shape[dim], "scatter_add"), x.shape, dim, xp)
+    xp.add.at(out, key, src[tuple(slice(n) for n in index.shape)])
+    return out
+
+
+gather_.defvjp(x=lambda g, x_shape, index, dim: gather_back(g, index, shape=x_shape, dim=dim))
+
+
+@op(
+    shape=lambda g, index, *, shape, dim: shape,
+    samples=(Sample(((2, 5), Ints((2, 5), 4)), params={"shape": (3, 4), "dim": 1}),),
+)
+def gather_back(xp: Namespace, g: Array, index: Array, *, shape: Shape, dim: int) -> Array:
+    """Return zeros of `shape` to which `g` is added where `index` says along `dim`: the transpose of `gather`."""
+    out = xp.zeros(shape, g.dtype)
+    xp.add.at(out, _along(index, shape, dim, xp), g)
+    return out
+
+
+gather_back.defvjp(g=lambda g, index, dim: gather_(g, index, dim=dim))
+
+
+def _scattered_src(g: Value, index: Value, src_shape: Shape, dim: int) -> Value:
+    picked = gather_(g, index, dim=dim)
+    return picked if picked.shape == src_shape else index_back(
+        picked, shape=src_shape, key=tuple(Span(0, n) for n in picked.shape)
+    )
+
+
+scatter_add_.defvjp(x=lambda g: g, src=_scattered_src)
+
+
+def gather(x: Value, dim: int, index: Value) -> Value:
+    """Return the elements of `x` that the integer tensor `index` names along `dim`."""
+    return gather_(x, index, dim=dim_of(dim, len(x.shape)))
+
+
+def scatter_add(x: Value, dim: int, index: Value, src: Value) -> Value:
+    """Return `x` with the elements of `src` added where the integer tensor `index` says along `dim`."""
+    return scatter_add_(x, index, src, dim=dim_of(dim, len(x.shape)))
+
+
+def _embedded(weight: Shape, indices: Shape) -> Shape:
+    return (*indices, *weight[1:])
+
+
+@op(shape=_embedded, samples=(Sample(((4, 3), Ints((2, 5), 4))), Sample(((4, 3), Ints((), 4)))))
+def embedding_(xp: Namespace, weight: Array, indices: Array) -> Array:
+    """Return the rows of `weight` (N, D) that `indices` name, of shape (*indices, D)."""
+    return weight[_in_range(xp, indices, weight.shape[0], "embedding")]
+
+
+@op(
+    shape=lambda g, indices, *, shape: shape,
+    samples=(Sample(((2, 5, 3), Ints((2, 5), 4)), params={"shape": (4, 3)}),),
+)
+def embedding_back(xp: Namespace, g: Array, indices: Array, *, shape: Shape) -> Array:
+    """Return zeros of `shape` (N, D) to whose rows `indices` the rows of `g` are added."""
+    out = xp.zeros(shape, g.dtype)
+    xp.add.at(out, indices.reshape(-1), g.reshape(-1, *shape[1:]))
+    return out
+
+
+embedding_.defvjp(weight=lambda g, weight_shape, indices: embedding_back(g, indices, shape=weight_shape))
+embedding_back.defvjp(g=lambda g, indices: embedding_(g, indices))
+
+
+@op(
+    shape=shapes.elementwise,
+    dtype=lambda x, mask, **params: x,
+    samples=(Sample(((3, 2), Bools((3, 2))), params={"value": 2.0}), Sample(((3, 2), Bools((2,))), params={"value": 0.0})),
+    elementwise=True,
+)
+def masked_fill_(xp: Namespace, x: Array, mask: Array, *, value: float) -> Array:
+    """Return `x` with `value` where `mask` is true."""
+    return xp.where(mask, xp.asarray(value, x.dtype), x)
+
+
+masked_fill_.defvjp(x=lambda g, mask: masked_fill_(g, mask, value=0.0))
+
+
+def masked_fill(x: Value, mask: Value, value: Any) -> Value:
+    """Return `x` with the number `value` where the boolean `mask` is true."""
+    if mask.dtype != dtypes.bool_:
+        raise DTypeError(f"masked_fill: got a mask of dtype {mask.dtype}; wanted bool")
+    return masked_fill_(x, mask, value=float(value) if x.dtype.kind == "f" else int(value))

@@ -1,0 +1,242 @@
+"""Views, joins and splits: operations that move values without changing them."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from tinyseq.backend import Array, Namespace
+from tinyseq.core import shapes
+from tinyseq.core.define import op
+from tinyseq.core.op import Value
+from tinyseq.core.partial import Placed
+from tinyseq.core.sample import Sample
+from tinyseq.core.shapes import Dims, Shape, dim_of
+from tinyseq.errors import ArgumentError, ShapeError
+
+
+@op(shape=shapes.given, view=True, samples=(Sample(((3, 4),), params={"shape": (2, 6)}), Sample(((1,),), params={"shape": ()})))
+def reshape_(xp: Namespace, x: Array, *, shape: Shape) -> Array:
+    """Return `x` with the same elements in another shape."""
+    return x.reshape(shape)
+
+
+reshape_.defvjp(x=lambda g, x_shape: reshape_(g, shape=x_shape))
+
+
+def reshape(x: Value, *shape: Any) -> Value:
+    """Return `x` with the same elements in another shape; one size may be -1."""
+    return reshape_(x, shape=shapes.resolve(shape, math.prod(x.shape)))
+
+
+def _permuted(x: Shape, *, dims: Dims) -> Shape:
+    if sorted(dims) != list(range(len(x))):
+        raise ShapeError(f"dims {dims} are not an order of {len(x)} dimensions")
+    return tuple(x[d] for d in dims)
+
+
+@op(shape=_permuted, view=True, label="ᵀ", samples=(Sample(((2, 3, 4),), params={"dims": (2, 0, 1)}),))
+def permute_(xp: Namespace, x: Array, *, dims: Dims) -> Array:
+    """Return `x` with its dimensions in the order `dims`."""
+    return x.transpose(dims)
+
+
+permute_.defvjp(x=lambda g, dims: permute_(g, dims=tuple(sorted(range(len(dims)), key=dims.__getitem__))))
+
+
+def permute(x: Value, *dims: Any) -> Value:
+    """Return `x` with its dimensions in the order `dims`."""
+    order = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    return permute_(x, dims=tuple(dim_of(d, len(x.shape)) for d in order))
+
+
+def transpose(x: Value, dim0: int, dim1: int) -> Value:
+    """Return `x` with two dimensions swapped."""
+    n = len(x.shape)
+    a, b = dim_of(dim0, n), dim_of(dim1, n)
+    order = list(range(n))
+    if n:
+        order[a], order[b] = order[b], order[a]
+    return permute_(x, dims=tuple(order))
+
+
+def t(x: Value) -> Value:
+    """Return the transpose of a matrix (N, M) -> (M, N); vectors are returned as they are."""
+    if len(x.shape) > 2:
+        raise ShapeError(f"t: got {len(x.shape)} dimensions, wanted at most 2; use .mT or permute")
+    return permute_(x, dims=(1, 0)) if len(x.shape) == 2 else x
+
+
+@op(shape=shapes.given, view=True, label="expand", samples=(Sample(((1, 2),), params={"shape": (3, 2)}), Sample(((),), params={"shape": (2,)})))
+def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
+    """Repeat `x` to `shape`, as broadcasting does."""
+    return xp.broadcast_to(x, shape)
+
+
+@op(shape=shapes.given, label="Σ", samples=(Sample(((3, 2),), params={"shape": (1, 2)}), Sample(((3, 2),), params={"shape": ()})))
+def sum_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
+    """Sum `x` over the dimensions along which `shape` was broadcast."""
+    lead = x.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    return x.sum(axis=axes).reshape(shape) if axes else x.reshape(shape)
+
+
+broadcast_to.defvjp(x=lambda g, x_shape: sum_to(g, shape=x_shape))
+sum_to.defvjp(x=lambda g, x_shape: broadcast_to(g, shape=x_shape))
+
+
+def _joined(*xs: Shape, dim: int) -> Shape:
+    first, *others = xs
+    for i, s in enumerate(others, 1):
+        if s[:dim] + s[dim + 1 :] != first[:dim] + first[dim + 1 :] or len(s) != len(first):
+            raise ShapeError(f"part {i} of shape {list(s)} does not fit part 0 of shape {list(first)} but for dim {dim}")
+    return (*first[:dim], sum(s[dim] for s in xs), *first[dim + 1 :])
+
+
+@op(shape=_joined, operands="promote", samples=(Sample(((2, 3), (2, 1)), params={"dim": 1}), Sample(((0, 2), (3, 2)), params={"dim": 0})))
+def cat_(xp: Namespace, *xs: Array, dim: int) -> Array:
+    """Join arrays along the existing dimension `dim`."""
+    return xp.concatenate(xs, dim)
+
+
+def _split_like(g: Value, xs_shape: Sequence[Shape], dim: int) -> list[Value]:
+    parts, start = [], 0
+    for s in xs_shape:
+        parts.append(narrow_(g, dim=dim, start=start, stop=start + s[dim]))
+        start += s[dim]
+    return parts
+
+
+cat_.defvjp(xs=_split_like)
+
+
+def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
+    """Join a sequence of tensors along the existing dimension `dim`."""
+    tensors = list(tensors)
+    if not tensors:
+        raise ArgumentError("cat: got no tensors, wanted at least one")
+    return cat_(*tensors, dim=dim_of(dim, len(tensors[0].shape)))
+
+
+def _stacked(*xs: Shape, dim: int) -> Shape:
+    for i, s in enumerate(xs):
+        if s != xs[0]:
+            raise ShapeError(f"part {i} has shape {list(s)}, part 0 has {list(xs[0])}")
+    return (*xs[0][:dim], len(xs), *xs[0][dim:])
+
+
+@op(shape=_stacked, operands="promote", samples=(Sample(((2, 3), (2, 3)), params={"dim": 1}), Sample(((), ()), params={"dim": 0})))
+def stack_(xp: Namespace, *xs: Array, dim: int) -> Array:
+    """Join arrays of equal shape along a new dimension `dim`."""
+    return xp.stack(xs, dim)
+
+
+stack_.defvjp(xs=lambda g, dim: unbind(g, dim))
+
+
+def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
+    """Join a sequence of tensors of equal shape along a new dimension `dim`."""
+    tensors = list(tensors)
+    if not tensors:
+        raise ArgumentError("stack: got no tensors, wanted at least one")
+    return stack_(*tensors, dim=dim_of(dim, len(tensors[0].shape) + 1))
+
+
+def _narrowed(x: Shape, *, dim: int, start: int, stop: int) -> Shape:
+    return (*x[:dim], stop - start, *x[dim + 1 :])
+
+
+@op(shape=_narrowed, view=True, label="slice", samples=(Sample(((3, 4),), params={"dim": 1, "start": 1, "stop": 3}),))
+def narrow_(xp: Namespace, x: Array, *, dim: int, start: int, stop: int) -> Array:
+    """Return `x` from `start` up to `stop` along `dim`."""
+    if dim + 1 == x.ndim:
+        return x[..., start:stop]
+    return x[(slice(None),) * dim + (slice(start, stop),)]
+
+
+narrow_.defvjp(x=lambda g, dim, start: Placed(g, dim, start))
+
+
+def _selected(x: Shape, *, dim: int, index: int) -> Shape:
+    return x[:dim] + x[dim + 1 :]
+
+
+@op(shape=_selected, view=True, label="[·]", samples=(Sample(((3, 4),), params={"dim": 0, "index": 2}), Sample(((3, 4),), params={"dim": 1, "index": 0})))
+def select_(xp: Namespace, x: Array, *, dim: int, index: int) -> Array:
+    """Return the slice `index` of `x` along `dim`, which is dropped."""
+    return x[(slice(None),) * dim + (index, ...)]  # the ellipsis keeps a 0-d result a view
+
+
+select_.defvjp(x=lambda g, dim, index: Placed(unsqueeze(g, dim), dim, index))
+
+
+def _assembled(*parts: Shape, shape: Shape, dim: int, starts: Dims) -> Shape:
+    return shape
+
+
+@op(shape=_assembled, samples=(Sample(((2, 1), (2, 2)), params={"shape": (2, 4), "dim": 1, "starts": (0, 1)}),))
+def assemble(xp: Namespace, *parts: Array, shape: Shape, dim: int, starts: Dims) -> Array:
+    """Return zeros of `shape` to which each part is added at its start along `dim`."""
+    out = xp.zeros(shape, parts[0].dtype)
+    for part, start in zip(parts, starts, strict=True):
+        out[(slice(None),) * dim + (slice(start, start + part.shape[dim]),)] += part
+    return out
+
+
+assemble.defvjp(
+    parts=lambda g, parts_shape, dim, starts: [
+        narrow_(g, dim=dim, start=a, stop=a + s[dim]) for a, s in zip(starts, parts_shape, strict=True)
+    ]
+)
+
+
+def narrow(x: Value, dim: int, start: int, length: int) -> Value:
+    """Return `length` slices of `x` along `dim`, from `start` on."""
+    d = dim_of(dim, len(x.shape))
+    size = x.shape[d]
+    first = start + size if start < 0 else start
+    if not 0 <= first <= first + length <= size:
+        raise ArgumentError(f"narrow: start {start} and length {length} do not fit size {size} of dim {dim}")
+    return narrow_(x, dim=d, start=first, stop=first + length)
+
+
+def unsqueeze(x: Value, dim: int) -> Value:
+    """Return `x` with a new dimension of size 1 at `dim`."""
+    d = dim_of(dim, len(x.shape) + 1)
+    return reshape_(x, shape=(*x.shape[:d], 1, *x.shape[d:]))
+
+
+def squeeze(x: Value, dim: Any = None) -> Value:
+    """Return `x` without its dimensions of size 1, or without those among `dim`."""
+    dims = shapes.dims_of(dim, len(x.shape))
+    return reshape_(x, shape=tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in dims))
+
+
+def unbind(x: Value, dim: int = 0) -> list[Value]:
+    """Return the slices of `x` along `dim`, each without it."""
+    d = dim_of(dim, len(x.shape))
+    return [select_(x, dim=d, index=i) for i in range(x.shape[d])]
+
+
+def split(x: Value, split_size: Any, dim: int = 0) -> list[Value]:
+    """Cut `x` along `dim` into parts of `split_size` (the last may be smaller), or of the sizes listed."""
+    d = dim_of(dim, len(x.shape))
+    size = x.shape[d]
+    if hasattr(split_size, "__index__"):
+        if split_size < 0 or (split_size == 0 and size):
+            raise ArgumentError(f"split: got split_size {split_size}, wanted a positive number")
+        sizes = [min(split_size, size - a) for a in range(0, size, split_size or 1)] or [size]
+    else:
+        sizes = list(split_size)
+        if sum(sizes) != size or min(sizes, default=0) < 0:
+            raise ShapeError(f"split: sizes {sizes} do not add up to size {size} of dim {dim}")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    return [narrow_(x, dim=d, start=a, stop=a + n) for a, n in zip(starts, sizes, strict=True)]
+
+
+def chunk(x: Value, chunks: int, dim: int = 0) -> list[Value]:
+    """Cut `x` along `dim` into `chunks` parts of equal size (the last may be smaller)."""
+    if chunks < 1:
+        raise ArgumentError(f"chunk: got chunks {chunks}, wanted at least 1")
+    d = dim_of(dim, len(x.shape))
+    size = -(-x.shape[d] // chunks)
+    return [narrow_(x, dim=d, start=a, stop=min(a + size, x.shape[d])) for a in range(0, x.shape[d] or 1, size or 1)]
