@@ -15,25 +15,23 @@ from tinyseq.backend import is_array
 from tinyseq.core.dispatch import STATE, override
 from tinyseq.core.partial import Placed, Product
 from tinyseq.core.shapes import Shape
-from tinyseq.core.tape import Leaf, Node
+from tinyseq.core.tape import RELEASED, Leaf, Node, last_write
 from tinyseq.errors import GradientError, ShapeError
 
-# A value that collects more dense contributions than this adds up those that it has, to bound memory.
-MOST_DENSE = 8
 # Products are stacked up to this many rows: enough for BLAS to run at full speed, few enough to bound memory.
 MOST_ROWS = 8192
 
-_SEQ = attrgetter("seq")
+_SEQ, _START = attrgetter("seq"), attrgetter("start")
 _Array = np.ndarray
 
 
 class Received:
-    """The contributions that one value has received, kept apart as long as adding them up late gains."""
+    """The contributions that one value has received, apart where adding them up late gains."""
 
     __slots__ = ("dense", "placed", "products", "rows")
 
-    def __init__(self) -> None:
-        self.dense: list[Any] = []
+    def __init__(self, dense: Any) -> None:
+        self.dense = dense
         self.placed: list[Placed] = []
         self.products: list[Product] = []
         self.rows = 0
@@ -46,22 +44,23 @@ class Received:
             if type(part.left) is _Array:
                 self.rows += part.left.size // (part.left.shape[-1] or 1)
                 if self.rows > MOST_ROWS:
-                    self.dense.append(stacked_product(self.products))
+                    self.add(stacked_product(self.products))
                     self.products, self.rows = [], 0
         elif kind is Placed:
             self.placed.append(part)
         else:
-            self.dense.append(part)
-            if len(self.dense) > MOST_DENSE:
-                self.dense = [total(self.dense)]
+            self.dense = part if self.dense is None else self.dense + part
 
     def settle(self, shape: Shape) -> Any:
         """Return the sum, as the gradient of a value of `shape`."""
+        placed = self.placed
+        while placed:
+            dim = placed[0].dim
+            self.add(joined([p for p in placed if p.dim == dim], dim, shape))
+            placed = [p for p in placed if p.dim != dim]
         if self.products:
-            self.dense.append(stacked_product(self.products))
-        for dim in sorted({p.dim for p in self.placed}):
-            self.dense.append(joined([p for p in self.placed if p.dim == dim], shape))
-        return total(self.dense)
+            self.add(stacked_product(self.products))
+        return self.dense
 
 
 def reachable(roots: Sequence[Any]) -> list[Any]:
@@ -112,27 +111,34 @@ class Walk:
                 continue
             if targets is not None and node in targets:
                 deliver(node, g)
-            pulled = self.pull_recorded(node, g) if create_graph else node.pull(g)
+            if create_graph or type(node) is not Node:
+                pulled = self.pull_any(node, g)
+            else:  # what node.pull does, without the call
+                if node.kept is RELEASED or last_write() > node.seq:
+                    node.check_saved()
+                pulled = node.layout.pull(g, node.kept)
             if anomaly:
                 check_finite(node, pulled)
             if release:
                 node.release()
-            for edge, part in zip(edges, pulled, strict=True):
+            for edge, part in zip(edges, pulled):  # noqa: B905 -- strict doubles the cost of the loop
                 if part is None:
                     continue
-                partial = type(part) is Product or type(part) is Placed
-                if not partial and part.shape != edge.shape:
-                    part = self.fit(node, edge, part)
                 held = pending.get(edge)
-                if held is None and not partial:
+                kind = type(part)
+                if kind is Product or kind is Placed:
+                    if type(held) is not Received:
+                        held = pending[edge] = Received(held)
+                    held.add(part)
+                    continue
+                if part.shape != edge.shape:
+                    part = self.fit(node, edge, part)
+                if held is None:
                     pending[edge] = part
                 elif type(held) is Received:
                     held.add(part)
                 else:
-                    received = pending[edge] = Received()
-                    if held is not None:
-                        received.dense.append(held)
-                    received.add(part)
+                    pending[edge] = held + part
 
     def fit(self, node: Node, edge: Any, g: Any) -> Any:
         """Undo broadcasting; refuse any other gradient of the wrong shape."""
@@ -142,9 +148,9 @@ class Walk:
             )
         return ops.sum_to(g, shape=edge.shape)
 
-    def pull_recorded(self, node: Any, g: Any) -> Any:
-        """Pull with what was kept turned back into Tensors, so that the rules themselves are recorded."""
-        if not isinstance(node, Node):
+    def pull_any(self, node: Any, g: Any) -> Any:
+        """Pull; with `create_graph`, with what was kept turned back into Tensors, so that the rules are recorded."""
+        if not self.create_graph or type(node) is not Node:
             return node.pull(g)
         node.check_saved()
         op, layout = node.layout.op, node.layout
@@ -180,36 +186,26 @@ class Walk:
         return g
 
 
-def total(dense: list[Any]) -> Any:
-    """Return the sum of the gradients in `dense`."""
-    if len(dense) == 1:
-        return dense[0]
-    out = dense[0] + dense[1]
-    for g in dense[2:]:
-        out = np.add(out, g, out=out) if type(out) is _Array and out.dtype == g.dtype else out + g
-    return out
-
-
 def stacked_product(products: list[Product]) -> Any:
     """Return the sum of `leftᵀ @ right` over `products` as one product."""
-    left, right = (rows([p[side] for p in products]) for side in (0, 1))
+    left, right = rows([p.left for p in products]), rows([p.right for p in products])
     return ops.matmul(left.swapaxes(0, 1), right)
 
 
 def rows(values: list[Any]) -> Any:
     """Stack values (..., N) as the rows of one matrix."""
     if len(values) > 1:
-        if len({len(v.shape) for v in values}) > 1 or len(values[0].shape) == 1:
+        if len(values[0].shape) == 1 or len({len(v.shape) for v in values}) > 1:
             values = [v.reshape(-1, v.shape[-1]) for v in values]
         values = [ops.cat_(*values, dim=0)]
     (whole,) = values
     return whole if len(whole.shape) == 2 else whole.reshape(-1, whole.shape[-1])
 
 
-def joined(parts: list[Placed], shape: Shape) -> Any:
-    """Return the sum of parts placed along one dimension of a value of `shape`."""
-    parts = sorted(parts, key=attrgetter("start"))
-    dim, end = parts[0].dim, 0
+def joined(parts: list[Placed], dim: int, shape: Shape) -> Any:
+    """Return the sum of parts placed along dimension `dim` of a value of `shape`."""
+    parts.sort(key=_START)
+    end = 0
     for p in parts:
         if p.start != end:
             break
@@ -217,7 +213,7 @@ def joined(parts: list[Placed], shape: Shape) -> Any:
     else:
         if end == shape[dim]:
             return ops.cat_(*[p.value for p in parts], dim=dim) if len(parts) > 1 else parts[0].value
-    return ops.assemble(*[p.value for p in parts], shape=shape, dim=dim, starts=tuple(p.start for p in parts))
+    return ops.assemble(*[p.value for p in parts], shape=shape, dim=dim, starts=tuple([p.start for p in parts]))
 
 
 def check_finite(node: Any, pulled: Sequence[Any]) -> None:

@@ -336,7 +336,7 @@ def record(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
     mask = sum(1 << i for i, e in enumerate(edges) if e is not None)
     if not mask or not state.grad or not op.differentiable:
         return Tensor(out)
-    layout = op.layouts.get((len(edges), mask)) or op.layout(len(edges), mask)
+    layout = op.layout(len(edges), mask)
     if not layout.wanted:
         return Tensor(out)
     kept = layout.keep(out, payloads, params)

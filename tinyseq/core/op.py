@@ -70,7 +70,7 @@ class Op:
         self.elementwise, self.operands, self.floating = elementwise, operands, floating
         self.quiet, self.view, self.random, self.differentiable = quiet, view, random, differentiable
         self.rules: dict[str, Rule] = {}
-        self.layouts: dict[tuple[int, int], Layout] = {}
+        self.layouts: dict[int, Layout] = {}  # by mask << 16 | count
         if self.name in Op.registry:
             raise ValueError(f"operation {self.name!r} is already defined")
         Op.registry[self.name] = self
@@ -106,9 +106,10 @@ class Op:
 
     def layout(self, count: int, mask: int) -> Layout:
         """Return the layout for `count` inputs, of which those in the bit set `mask` need gradients."""
-        found = self.layouts.get((count, mask))
+        key = mask << 16 | count
+        found = self.layouts.get(key)
         if found is None:
-            found = self.layouts[count, mask] = self._print_layout(count, mask)
+            found = self.layouts[key] = self._print_layout(count, mask)
         return found
 
     def _print_layout(self, count: int, mask: int) -> Layout:

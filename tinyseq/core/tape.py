@@ -21,7 +21,7 @@ from tinyseq.errors import GradientError
 
 # One clock counts nodes and in-place writes, so that "was this saved value written to since?" is a comparison.
 CLOCK = itertools.count(1)
-_RELEASED = object()
+RELEASED = object()
 _NO_PARAMS: dict[str, Any] = {}
 _Array = np.ndarray
 
@@ -59,13 +59,13 @@ class Node:
 
     def pull(self, g: Any) -> Any:
         """Return a gradient for each edge, given the gradient `g` of the result."""
-        if self.kept is _RELEASED or _last_write > self.seq:
+        if self.kept is RELEASED or _last_write > self.seq:
             self.check_saved()
         return self.layout.pull(g, self.kept)
 
     def check_saved(self) -> None:
         """Raise if the saved values were released, or modified in place since this node was recorded."""
-        if self.kept is _RELEASED:
+        if self.kept is RELEASED:
             raise GradientError(
                 f"{self.label}: backward through this graph a second time; its saved values were released after the "
                 "first. Pass retain_graph=True to the first backward"
@@ -81,12 +81,12 @@ class Node:
 
     def release(self) -> None:
         """Drop the saved values."""
-        self.kept = _RELEASED
+        self.kept = RELEASED
 
     @property
     def released(self) -> bool:
         """Tell whether backward has dropped the saved values."""
-        return self.kept is _RELEASED
+        return self.kept is RELEASED
 
     def __repr__(self) -> str:
         return f"<node {self.label} {list(self.shape)}>"
@@ -123,6 +123,11 @@ class Tracked:
 
 _writes: dict[int, tuple[Any, int]] = {}
 _last_write = 0
+
+
+def last_write() -> int:
+    """Return when any array was last written to in place."""
+    return _last_write
 
 
 def stamp_write(array: Array) -> None:
@@ -178,7 +183,7 @@ def _unary(op: Op) -> Callable[..., Any]:
         node = x.node
         if node is None or not state.grad or not differentiable:
             return x.plain(out)
-        layout = op.layouts.get(_FIRST_OF_ONE) or op.layout(1, 1)
+        layout = op.layouts.get(1 << 16 | 1) or op.layout(1, 1)
         kept = layout.keep(out, (payload,), _NO_PARAMS)
         return x.plain(out, Node(layout, (node,), kept, _NO_PARAMS, out.shape, state.scope))
 
@@ -204,15 +209,11 @@ def _unary_with_parameters(op: Op) -> Callable[..., Any]:
         node = x.node
         if node is None or not state.grad or not differentiable:
             return x.plain(out)
-        layout = op.layouts.get(_FIRST_OF_ONE) or op.layout(1, 1)
+        layout = op.layouts.get(1 << 16 | 1) or op.layout(1, 1)
         kept = layout.keep(out, (payload,), params)
         return x.plain(out, Node(layout, (node,), kept, params, out.shape, state.scope))
 
     return call
-
-
-_FIRST_OF_ONE = (1, 1)
-_BY_MASK = ((2, 0), (2, 1), (2, 2), (2, 3))
 
 
 def _binary(op: Op) -> Callable[..., Any]:
@@ -241,6 +242,8 @@ def _binary(op: Op) -> Callable[..., Any]:
         elif type(x) is float and isinstance(y, Tracked) and type(y.payload) is _Array and y.payload.dtype.kind == "f":
             a, b, plain = x, y.payload, y.plain
             mask, edges = (0, ()) if y.node is None else (2, (y.node,))
+        elif type(x) is _Array and type(y) is _Array and state.bottom is EAGER:
+            return forward(np, x, y)  # a gradient rule at work
         else:
             return bind(op, (x, y), _NO_PARAMS)
         if state.bottom is not EAGER or (floating and b is not y and b.dtype.kind != "f"):
@@ -253,7 +256,7 @@ def _binary(op: Op) -> Callable[..., Any]:
             out = as_array(out)
         if not mask or not state.grad or not differentiable:
             return plain(out)
-        layout = op.layouts.get(_BY_MASK[mask]) or op.layout(2, mask)
+        layout = op.layouts.get(mask << 16 | 2) or op.layout(2, mask)
         kept = layout.keep(out, (a, b), _NO_PARAMS)
         return plain(out, Node(layout, edges, kept, _NO_PARAMS, out.shape, state.scope))
 
