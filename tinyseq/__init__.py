@@ -9,3 +9,4 @@ from tinyseq.autograd import (
 )
 from tinyseq.autograd.creation import tensor as tensor, zeros as zeros
 from tinyseq.ops import *  # noqa: F403
+from tinyseq.serialization import load as load, save as save

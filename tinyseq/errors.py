@@ -35,3 +35,7 @@ class GradientError(TinyseqError, RuntimeError):
 
 class CaptureError(TinyseqError, RuntimeError):
     """A function cannot be captured as it is written."""
+
+
+class FileError(TinyseqError, RuntimeError, ValueError):
+    """A file is damaged, or holds what tinyseq cannot read."""
