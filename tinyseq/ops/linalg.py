@@ -1,5 +1,6 @@
 """Matrix products."""
 
+import math
 import weakref
 from typing import Any
 
@@ -57,7 +58,13 @@ def matmul(xp: Namespace, a: Array, b: Array) -> Array:
     """
     if a.ndim == b.ndim == 2:
         return xp.dot(a, b if b.flags.c_contiguous or xp is not np or len(a) == 1 else row_major(b, b))
-    return xp.matmul(a, b)
+    return _flat_product(xp, a, b) if b.ndim == 2 and a.ndim > 2 else xp.matmul(a, b)
+
+
+def _flat_product(xp: Namespace, a: Array, b: Array) -> Array:
+    """Return `a @ b` for `a` (..., N, K) and a matrix `b`, as one product instead of one for each leading index."""
+    lead = a.shape[:-1]
+    return xp.dot(a.reshape(math.prod(lead), a.shape[-1]), b).reshape(*lead, b.shape[1])
 
 
 def _as_matrices(g: Value, a_shape: Shape, b_shape: Shape) -> tuple[Value, Shape, Shape]:
@@ -104,7 +111,8 @@ def _linear_shape(x: Shape, weight: Shape) -> Shape:
 @op(shape=_linear_shape, label="W·", samples=(Sample(((2, 3), (4, 3))), Sample(((5, 2, 3), (4, 3))), Sample(((3,), (4, 3)))), operands="same")
 def linear_(xp: Namespace, x: Array, weight: Array) -> Array:
     """Return `x @ weightᵀ`: (..., in) and (out, in) to (..., out)."""
-    return xp.dot(x, weight.T if xp is not np or x.size == len(weight.T) else row_major(weight.T, weight))
+    columns = weight.T if xp is not np or x.size == len(weight.T) else row_major(weight.T, weight)
+    return xp.dot(x, columns) if x.ndim < 3 else _flat_product(xp, x, columns)
 
 
 linear_.defvjp(x=lambda g, weight: matmul(g, weight), weight=lambda g, x: Product(g, x))
