@@ -12,7 +12,7 @@ import numpy as np
 
 from tinyseq import ops
 from tinyseq.backend import is_array
-from tinyseq.core.dispatch import STATE, override
+from tinyseq.core.dispatch import STATE, as_array, override
 from tinyseq.core.partial import Placed, Product
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import RELEASED, Leaf, Node, last_write
@@ -175,7 +175,7 @@ class Walk:
     def call_hooks(self, node: Any, g: Any) -> Any:
         """Show the gradient to the hooks, which may replace it."""
         for hook in list(node.hooks.values()):
-            given = g if self.create_graph else self.make(g, None)
+            given = g if self.create_graph else self.make(as_array(g), None)
             replaced = hook(given)
             if replaced is not None:
                 if replaced.shape != node.shape:
@@ -248,6 +248,7 @@ def collect(leaf: Leaf, g: Any, make: Callable[..., Any]) -> None:
     """Add `g` to the gradient of `leaf`."""
     bottom = STATE.get().bottom
     bottom.touch(leaf)
+    g = as_array(g)
     if hasattr(g, "payload"):
         leaf.grad = g if leaf.grad is None else leaf.grad + g
     elif leaf.grad is None:
@@ -313,7 +314,7 @@ def grad(
 
     def deliver(node: Any, g: Any) -> None:
         if node in wanted:
-            found[node] = g
+            found[node] = as_array(g)
 
     walk_from(roots, gradients, retain_graph, create_graph, make, deliver, wanted)
     results = [found.get(t.node) for t in inputs]
