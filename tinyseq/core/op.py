@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from tinyseq.core.dispatch import bind
+from tinyseq.core.dtypes import DType, get_default_dtype
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Shape
 
@@ -96,6 +99,21 @@ class Op:
             if wrt not in self.inputs or needs[:1] != ("g",) or not allowed.issuperset(needs):
                 raise TypeError(f"{self.name}.defvjp({wrt}=...) may only name {sorted(allowed)}, got {needs}")
             self.rules[wrt] = rule
+
+    def result_dtype(self, dtypes: Sequence[DType | None], params: dict[str, Any]) -> DType:
+        """Return the dtype of the result for inputs of `dtypes` (None for a Python number).
+
+        Without a rule it is the dtype in which the operands meet, or that of the first input.
+        """
+        if isinstance(self.dtype, np.dtype):
+            return self.dtype
+        skip = 1 if self.operands == "promote branches" else 0
+        met = [d for d in dtypes[skip:] if d is not None]
+        first = met[0] if met else get_default_dtype()
+        if self.dtype is not None:
+            found: DType = self.dtype(*(first if d is None else d for d in dtypes), **params)
+            return found
+        return np.result_type(*met) if self.operands == "promote" and len(met) > 1 else first
 
     def argument_names(self, count: int) -> list[str]:
         """Return a name for each of `count` positional arguments."""
