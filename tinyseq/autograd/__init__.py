@@ -4,6 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyseq.autograd import engine
+from tinyseq.autograd.checks import (
+    GradcheckError as GradcheckError,
+    gradcheck as gradcheck,
+    gradgradcheck as gradgradcheck,
+)
 from tinyseq.autograd.modes import (
     detect_anomaly as detect_anomaly,
     enable_grad as enable_grad,
@@ -67,5 +72,7 @@ def grad(
     found = engine.grad(roots, wanted, gradients, retain_graph, create_graph, Tensor)
     if not allow_unused and any(g is None for g in found):
         missing = [i for i, g in enumerate(found) if g is None]
-        raise GradientError(f"grad: the outputs do not depend on inputs {missing}; pass allow_unused=True for None there")
+        raise GradientError(
+            f"grad: the outputs do not depend on inputs {missing}; pass allow_unused=True for None there"
+        )
     return tuple(found)

@@ -31,7 +31,7 @@ def _sum_dtype(x: dtypes.DType, **params: Any) -> dtypes.DType:
 @op(shape=shapes.reduced, dtype=_sum_dtype, label="Σ", samples=(*REDUCED, Sample(((0, 2),), params=REDUCED[0].params)))
 def sum_(xp: Namespace, x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return the sum of `x` over the dimensions `dim`; integers and booleans are summed as int64."""
-    return x.sum(axis=dim, keepdims=keepdim, dtype=None if x.dtype.kind == "f" else dtypes.int64)
+    return x.sum(axis=dim, keepdims=keepdim, dtype=None if x.dtype.kind in "fc" else dtypes.int64)
 
 
 sum_.defvjp(x=lambda g, x_shape, dim: broadcast_to(reshape_(g, shape=kept(x_shape, dim)), shape=x_shape))
