@@ -4,6 +4,7 @@ The walk carries bare payloads (arrays, or Symbols while a function is being cap
 carries Tensors, and so is recorded itself. The rules cannot tell the difference.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from tinyseq import ops
 from tinyseq.backend import is_array
 from tinyseq.core.dispatch import STATE, as_array, override
-from tinyseq.core.partial import Placed, Product
+from tinyseq.core.partial import PARTIAL, Placed, Product, Summed
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import RELEASED, Leaf, Node, last_write
 from tinyseq.errors import GradientError, ShapeError
@@ -28,12 +29,13 @@ _Array = np.ndarray
 class Received:
     """The contributions that one value has received, apart where adding them up late gains."""
 
-    __slots__ = ("dense", "placed", "products", "rows")
+    __slots__ = ("dense", "placed", "products", "rows", "summed")
 
     def __init__(self, dense: Any) -> None:
         self.dense = dense
         self.placed: list[Placed] = []
         self.products: list[Product] = []
+        self.summed: list[Summed] = []
         self.rows = 0
 
     def add(self, part: Any) -> None:
@@ -46,6 +48,8 @@ class Received:
                 if self.rows > MOST_ROWS:
                     self.add(stacked_product(self.products))
                     self.products, self.rows = [], 0
+        elif kind is Summed:
+            self.summed.append(part)
         elif kind is Placed:
             self.placed.append(part)
         else:
@@ -60,6 +64,8 @@ class Received:
             placed = [p for p in placed if p.dim != dim]
         if self.products:
             self.add(stacked_product(self.products))
+        if self.summed:
+            self.add(ops.sum_to(rows([s.value for s in self.summed], len(shape)), shape=shape))
         return self.dense
 
 
@@ -125,15 +131,13 @@ class Walk:
                 if part is None:
                     continue
                 held = pending.get(edge)
-                kind = type(part)
-                if kind is Product or kind is Placed:
+                if type(part) not in PARTIAL and part.shape != edge.shape:
+                    part = self.fit(node, edge, part)
+                if type(part) in PARTIAL:
                     if type(held) is not Received:
                         held = pending[edge] = Received(held)
                     held.add(part)
-                    continue
-                if part.shape != edge.shape:
-                    part = self.fit(node, edge, part)
-                if held is None:
+                elif held is None:
                     pending[edge] = part
                 elif type(held) is Received:
                     held.add(part)
@@ -146,6 +150,9 @@ class Walk:
             raise ShapeError(
                 f"{node.label}: its gradient rule returned shape {list(g.shape)} for an input of shape {list(edge.shape)}"
             )
+        lead = len(g.shape) - len(edge.shape)
+        if edge.shape and lead and g.shape[lead:] == edge.shape:
+            return Summed(g)
         return ops.sum_to(g, shape=edge.shape)
 
     def pull_any(self, node: Any, g: Any) -> Any:
@@ -182,7 +189,7 @@ class Walk:
                     raise ShapeError(
                         f"hook of {node.label}: returned shape {list(replaced.shape)}, wanted {list(node.shape)}"
                     )
-                g = replaced if self.create_graph else replaced.payload
+                g = replaced if self.create_graph else STATE.get().bottom.read(replaced)
         return g
 
 
@@ -192,14 +199,14 @@ def stacked_product(products: list[Product]) -> Any:
     return ops.matmul(left.swapaxes(0, 1), right)
 
 
-def rows(values: list[Any]) -> Any:
-    """Stack values (..., N) as the rows of one matrix."""
+def rows(values: list[Any], ndim: int = 1) -> Any:
+    """Stack values, of which the last `ndim` dimensions are a row each, into one value of `ndim + 1` dimensions."""
     if len(values) > 1:
-        if len(values[0].shape) == 1 or len({len(v.shape) for v in values}) > 1:
-            values = [v.reshape(-1, v.shape[-1]) for v in values]
+        if len(values[0].shape) == ndim or len({len(v.shape) for v in values}) > 1:
+            values = [v.reshape(-1, *v.shape[-ndim:]) for v in values]
         values = [ops.cat_(*values, dim=0)]
     (whole,) = values
-    return whole if len(whole.shape) == 2 else whole.reshape(-1, whole.shape[-1])
+    return whole if len(whole.shape) == ndim + 1 else whole.reshape(-1, *whole.shape[-ndim:])
 
 
 def joined(parts: list[Placed], dim: int, shape: Shape) -> Any:
@@ -233,15 +240,15 @@ def seed(root: Any, gradient: Any, create_graph: bool, make: Callable[..., Any])
             "or it was computed under no_grad()"
         )
     if gradient is None:
-        if root.payload.size != 1:
+        if math.prod(root.shape) != 1:
             raise GradientError(
                 f"backward: gradients are of scalars, got shape {list(root.shape)}; "
                 "take .sum() or .mean(), or pass the gradient of this shape"
             )
-        gradient = make(ops.ones_like(root.payload), None)
+        gradient = make(ops.ones_like(STATE.get().bottom.read(root)), None)
     if gradient.shape != root.shape:
         raise ShapeError(f"backward: got a gradient of shape {list(gradient.shape)} for shape {list(root.shape)}")
-    return gradient if create_graph else gradient.payload
+    return gradient if create_graph else STATE.get().bottom.read(gradient)
 
 
 def collect(leaf: Leaf, g: Any, make: Callable[..., Any]) -> None:

@@ -316,9 +316,9 @@ class Tensor(Tracked, ArrayMethods):
             if isinstance(value, Tensor) and value.dtype != self.dtype:
                 value = ops.cast(value, dtype=self.dtype)
             self.node = value.node if isinstance(value, Tensor) else None
-        state_bottom = STATE.get().bottom
-        state_bottom.write(self.payload, value.payload if isinstance(value, Tensor) else value)
-        if state_bottom is EAGER:
+        bottom = STATE.get().bottom
+        bottom.write(self, bottom.read(value) if isinstance(value, Tensor) else value)
+        if is_array(self.payload):
             stamp_write(self.payload)
         return self
 
@@ -331,7 +331,7 @@ def record(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
     state = STATE.get()
     args = fit_operands(op, args)
     edges = [a.node if isinstance(a, Tensor) else None for a in args]
-    payloads = [state.bottom.read(a.payload) if isinstance(a, Tensor) else a for a in args]
+    payloads = [state.bottom.read(a) if isinstance(a, Tensor) else a for a in args]
     out = state.bottom.apply(op, payloads, params)
     mask = sum(1 << i for i, e in enumerate(edges) if e is not None)
     if not mask or not state.grad or not op.differentiable:

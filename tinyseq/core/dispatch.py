@@ -25,11 +25,14 @@ class Interpreter(Protocol):
     def apply(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run or record `op`."""
 
-    def read(self, value: Any) -> Any:
-        """Return what `value` stands for now."""
+    def read(self, tensor: Any) -> Any:
+        """Return what the payload of `tensor` stands for now."""
 
-    def write(self, target: Any, value: Any) -> None:
-        """Replace the contents of `target` by `value`."""
+    def write(self, tensor: Any, value: Any) -> None:
+        """Replace the contents of `tensor` by `value`."""
+
+    def touch(self, holder: Any) -> None:
+        """Take note that the gradient of `holder` is about to change."""
 
 
 class Eager:
@@ -51,13 +54,13 @@ class Eager:
             raise explained(op, args, params, error) from error
         return out if type(out) is np.ndarray else as_array(out)
 
-    def read(self, value: Any) -> Any:
-        """Return `value` itself: an array always holds its own contents."""
-        return value
+    def read(self, tensor: Any) -> Any:
+        """Return the payload of `tensor`: an array always holds its own contents."""
+        return tensor.payload
 
-    def write(self, target: Array, value: Any) -> None:
-        """Copy `value` into the array `target`."""
-        target[...] = value
+    def write(self, tensor: Any, value: Any) -> None:
+        """Copy `value` into the payload of `tensor`."""
+        tensor.payload[...] = value
 
     def touch(self, holder: Any) -> None:
         """Take note that the gradient of `holder` is about to change: nothing to do."""

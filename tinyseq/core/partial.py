@@ -29,3 +29,15 @@ class Placed:
 
     def __init__(self, value: Any, dim: int, start: int) -> None:
         self.value, self.dim, self.start = value, dim, start
+
+
+class Summed:
+    """`value` (..., *shape) summed over its leading dimensions: the gradient of a bias."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+PARTIAL = frozenset((Product, Placed, Summed))

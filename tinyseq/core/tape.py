@@ -158,7 +158,11 @@ def shortcut(op: Op) -> Callable[..., Any]:
 
 
 def _general(op: Op) -> Callable[..., Any]:
+    forward, quiet = op.forward, op.quiet
+
     def call(*args: Any, **params: Any) -> Any:
+        if args and not quiet and all([type(a) is _Array for a in args]) and STATE.get().bottom is EAGER:
+            return forward(np, *args, **params)  # a gradient rule at work
         return bind(op, args, params)
 
     return call
@@ -196,6 +200,8 @@ def _unary_with_parameters(op: Op) -> Callable[..., Any]:
     def call(x: Any, **params: Any) -> Any:
         state = STATE.get()
         if not isinstance(x, Tracked) or state.bottom is not EAGER:
+            if type(x) is _Array and state.bottom is EAGER:
+                return as_array(forward(np, x, **params))  # a gradient rule at work
             return bind(op, (x,), params)
         payload = x.payload
         if type(payload) is not _Array or (floating and payload.dtype.kind != "f"):
