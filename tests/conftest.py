@@ -1,0 +1,32 @@
+"""What every test starts from: the same seed, the default dtype and grad mode on; GPU tests only where there is one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyseq import backend
+from tinyseq.core import dtypes
+from tinyseq.core.dispatch import STATE, State
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state() -> Iterator[None]:
+    """Start from the default state and restore it, so that no test sees what another one switched."""
+    token = STATE.set(State())
+    yield
+    STATE.reset(token)
+    dtypes.set_default_dtype(dtypes.float32)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(0)
+
+
+def pytest_runtest_setup(item: Any) -> None:
+    """Skip tests marked `gpu` where CuPy sees no device."""
+    if item.get_closest_marker("gpu") is not None and not backend.cuda_is_available():
+        pytest.skip("needs CuPy and a GPU")
