@@ -42,6 +42,7 @@ FANCY = {"key": (ARRAY, Span(), ARRAY)}
 
 @op(
     shape=_indexed,
+    view=True,
     label="[·]",
     samples=(
         Sample(((3, 4),), params=STRIDED),
