@@ -9,6 +9,7 @@ from tinyseq.autograd.checks import (
     gradcheck as gradcheck,
     gradgradcheck as gradgradcheck,
 )
+from tinyseq.autograd.function import Function as Function
 from tinyseq.autograd.modes import (
     detect_anomaly as detect_anomaly,
     enable_grad as enable_grad,

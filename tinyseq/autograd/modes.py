@@ -1,51 +1,79 @@
 """Switches for what is recorded. Each is a context manager and a decorator; each holds for its thread or task."""
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Generator
 from contextvars import Token
 from typing import Any, Self
 
-from tinyseq.core.dispatch import STATE, State
+from tinyseq.autograd.anomaly import anomaly
+from tinyseq.core.dispatch import STATE, State, override
 
 
 class _Mode:
     """Change the state on entry, restore it on exit."""
 
-    changes: dict[str, Any]
-
     def __init__(self) -> None:
         self._tokens: list[Token[State]] = []
 
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        raise NotImplementedError
+
     def __enter__(self) -> Self:
-        self._tokens.append(STATE.set(STATE.get().change(**self.changes)))
+        self._tokens.append(STATE.set(STATE.get().change(**self.changes())))
         return self
 
     def __exit__(self, *error: object) -> None:
         STATE.reset(self._tokens.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function: the mode holds while it runs."""
+        """Decorate a function: the mode holds while it runs, in a generator also between its yields."""
 
         @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            mode = type(self).__new__(type(self))
-            mode.changes, mode._tokens = self.changes, []
-            with mode:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with override(**self.changes()):
                 return function(*args, **kwargs)
 
-        return wrapper
+        @functools.wraps(function)
+        def generate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            source = function(*args, **kwargs)
+            resume, given = source.send, None
+            while True:
+                try:
+                    with override(**self.changes()):
+                        made = resume(given)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    resume, given = source.send, (yield made)
+                except BaseException as error:  # also GeneratorExit: the source may have something to close
+                    resume, given = source.throw, error
+
+        return generate if inspect.isgeneratorfunction(function) else call
 
 
-class no_grad(_Mode):
+class _Bare(_Mode):
+    """A mode without options, which also decorates without parentheses: `@no_grad`."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_Bare):
     """Record nothing: results do not require gradients."""
 
-    changes = {"grad": False}
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return {"grad": False}
 
 
-class enable_grad(_Mode):
+class enable_grad(_Bare):
     """Record again, inside of `no_grad`."""
 
-    changes = {"grad": True, "inference": False}
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return {"grad": True, "inference": False}
 
 
 class inference_mode(_Mode):
@@ -53,37 +81,58 @@ class inference_mode(_Mode):
 
     def __init__(self, mode: bool = True) -> None:
         super().__init__()
-        self.changes = {"grad": not mode, "inference": mode}
+        self._mode = bool(mode)
+
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return {"grad": not self._mode, "inference": self._mode}
 
 
-class set_grad_enabled(_Mode):
-    """Record or not, by a flag; effective at once, and until the `with` block ends if there is one."""
+class _Switch(_Mode):
+    """Effective at once, and until the `with` block ends if there is one."""
 
     def __init__(self, mode: bool) -> None:
         super().__init__()
-        self.changes = {"grad": bool(mode)}
-        self._tokens.append(STATE.set(STATE.get().change(**self.changes)))
+        self._mode = bool(mode)
+        super().__enter__()
 
     def __enter__(self) -> Self:
         return self
 
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function; outside of it the switch is turned back."""
+        self.__exit__()
+        return super().__call__(function)
 
-class set_detect_anomaly(_Mode):
-    """Check every gradient for NaN, and name the operation and the line that called it."""
+
+class set_grad_enabled(_Switch):
+    """Record or not, by a flag; effective at once, and until the `with` block ends if there is one."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return {"grad": self._mode}
+
+
+class set_detect_anomaly(_Switch):
+    """Check every gradient for NaN, and name the operation and the line that called it, by a flag."""
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__()
-        self.changes = {"anomaly": bool(mode)}
-        self._tokens.append(STATE.set(STATE.get().change(**self.changes)))
+        super().__init__(mode)
 
-    def __enter__(self) -> Self:
-        return self
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return anomaly(self._mode)
 
 
 class detect_anomaly(_Mode):
-    """Check every gradient for NaN inside a `with` block."""
+    """Check every gradient for NaN, and name the operation and the line that called it, inside a `with` block.
 
-    changes = {"anomaly": True}
+    The forward pass must run inside of it, too. It is slow: for finding a bug only.
+    """
+
+    def changes(self) -> dict[str, Any]:
+        """Return what changes in the state."""
+        return anomaly(True)
 
 
 def is_grad_enabled() -> bool:
