@@ -225,11 +225,20 @@ def joined(parts: list[Placed], dim: int, shape: Shape) -> Any:
 
 def check_finite(node: Any, pulled: Sequence[Any]) -> None:
     """Raise if a gradient is NaN, naming the operation and the line that called it."""
-    for g in pulled:
-        if type(g) is _Array and np.isnan(g).any():
-            raise GradientError(
-                f"{node.label}: its gradient is NaN (anomaly detection). It was called at:\n{getattr(node, 'trace', '')}"
+    for edge, part in zip(node.edges, pulled, strict=True):
+        if type(part) in PARTIAL:
+            received = Received(None)
+            received.add(part)
+            part = received.settle(edge.shape)
+        array = as_array(getattr(part, "payload", part))
+        if is_array(array) and bool((array != array).any()):
+            trace = getattr(node, "trace", None)
+            where = (
+                f"It was called at:\n{trace}"
+                if trace
+                else "Run the forward pass inside detect_anomaly(), too, to see its line"
             )
+            raise GradientError(f"{node.label}: its gradient is NaN (anomaly detection). {where}")
 
 
 def seed(root: Any, gradient: Any, create_graph: bool, make: Callable[..., Any]) -> Any:

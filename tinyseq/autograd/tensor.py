@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyseq import ops
 from tinyseq.autograd import engine
+from tinyseq.autograd.inplace import InPlace
 from tinyseq.autograd.operands import fit_operands
 from tinyseq.backend import CPU, Array, Device, as_device, device_of, is_array
 from tinyseq.core import dtypes
@@ -21,7 +22,7 @@ from tinyseq.methods import ArrayMethods
 _Array = np.ndarray
 
 
-class Tensor(Tracked, ArrayMethods):
+class Tensor(Tracked, InPlace, ArrayMethods):
     """A multi-dimensional array with a history, made by `tinyseq.tensor` and by operations.
 
     `payload` is the array (of NumPy or CuPy), or a Symbol while a function is being captured. `node` is the

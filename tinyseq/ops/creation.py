@@ -1,5 +1,6 @@
 """Operations that make values from nothing, and that move them between devices."""
 
+import math
 from typing import Any
 
 from tinyseq.backend import CPU, Array, Device, Namespace, namespace_on, to_device as move
@@ -12,7 +13,12 @@ from tinyseq.core.shapes import Shape
 F32 = {"dtype": dtypes.float32, "device": CPU}
 
 
-@op(shape=shapes.given, dtype=lambda *, dtype, **params: dtype, samples=(Sample(params={"shape": (2, 3), "value": 1.5, **F32}),), differentiable=False)
+@op(
+    shape=shapes.given,
+    dtype=lambda *, dtype, **params: dtype,
+    samples=(Sample(params={"shape": (2, 3), "value": 1.5, **F32}),),
+    differentiable=False,
+)
 def full_(xp: Namespace, *, shape: Shape, value: float, dtype: dtypes.DType, device: Device) -> Array:
     """Return an array of `shape` filled with `value`."""
     return namespace_on(device).full(shape, value, dtype)
@@ -41,18 +47,43 @@ clone.defvjp(x=lambda g: g)
 @op(shape=shapes.same, samples=(Sample(((2, 3),), params={"device": CPU, "source": CPU}),), label="to")
 def to_device(xp: Namespace, x: Array, *, device: Device, source: Device) -> Array:
     """Return `x`, which lives on `source`, on `device`."""
-    return move(x, device)
+    return x.copy() if device == source else move(x, device)
 
 
 to_device.defvjp(x=lambda g, device, source: to_device(g, device=source, source=device))
 
 
 @op(
-    shape=lambda *, start, stop, step, **params: (max(0, -int(-(stop - start) // step)),),
+    shape=lambda *, start, stop, step, **params: (max(0, math.ceil((stop - start) / step)),),
     dtype=lambda *, dtype, **params: dtype,
     samples=(Sample(params={"start": 0, "stop": 5, "step": 2, **F32}),),
     differentiable=False,
 )
 def arange_(xp: Namespace, *, start: Any, stop: Any, step: Any, dtype: dtypes.DType, device: Device) -> Array:
     """Return the numbers from `start` up to but not including `stop`, `step` apart."""
-    return namespace_on(device).arange(start, stop, step, dtype)
+    count = max(0, math.ceil((stop - start) / step))  # as PyTorch; NumPy rounds differently for floating steps
+    whole = all(isinstance(v, int) for v in (start, step))
+    numbers = namespace_on(device).arange(count, dtype=dtypes.int64 if whole else dtypes.float64)
+    return (start + numbers * step).astype(dtype)
+
+
+@op(
+    shape=shapes.given,
+    dtype=lambda *, dtype, **params: dtype,
+    samples=(Sample(params={"shape": (5,), "start": 0.0, "stop": 2.0, **F32}),),
+    differentiable=False,
+)
+def linspace_(xp: Namespace, *, shape: Shape, start: float, stop: float, dtype: dtypes.DType, device: Device) -> Array:
+    """Return `shape[0]` numbers, equally far apart, from `start` to `stop` inclusive."""
+    return namespace_on(device).linspace(start, stop, *shape, dtype=dtype)
+
+
+@op(
+    shape=shapes.given,
+    dtype=lambda *, dtype, **params: dtype,
+    samples=(Sample(params={"shape": (2, 3), **F32}),),
+    differentiable=False,
+)
+def eye_(xp: Namespace, *, shape: Shape, dtype: dtypes.DType, device: Device) -> Array:
+    """Return a matrix with ones on its diagonal and zeros elsewhere."""
+    return namespace_on(device).eye(*shape, dtype=dtype)

@@ -167,6 +167,15 @@ def sqrt(xp: Namespace, x: Array) -> Array:
 sqrt.defvjp(x=lambda g, out: g / (2 * out))
 
 
+@function("expm1({x})", quiet=True)
+def expm1(xp: Namespace, x: Array) -> Array:
+    """Return `e ** x - 1`, accurate near 0."""
+    return xp.expm1(x)
+
+
+expm1.defvjp(x=lambda g, out: g * (out + 1.0))
+
+
 @function("tanh({x})")
 def tanh(xp: Namespace, x: Array) -> Array:
     """Return the hyperbolic tangent of `x`."""
@@ -176,7 +185,7 @@ def tanh(xp: Namespace, x: Array) -> Array:
 tanh.defvjp(x=lambda g, out: g - g * (out * out))
 
 
-HALF = {d: np.array(0.5, d) for d in (dtypes.float16, dtypes.float32, dtypes.float64)}
+HALF = {d: np.array(0.5, d) for d in map(np.dtype, ("float16", "float32", "float64", "complex128"))}
 
 
 @function("sigmoid({x})", label="σ")
@@ -201,6 +210,18 @@ def relu(xp: Namespace, x: Array) -> Array:
 
 
 relu.defvjp(x=lambda g, out: g * gt(out, 0))
+
+
+LIMITS = {"low": -0.5, "high": 0.5}
+
+
+@unary("minimum(maximum({x}, {low}), {high})", (Sample(((3, 2),), params=LIMITS), Sample(((),), params=LIMITS)))
+def clamp_(xp: Namespace, x: Array, *, low: float, high: float) -> Array:
+    """Return `x`, kept between `low` and `high`; gradients pass where it lies between them or at them."""
+    return xp.minimum(xp.maximum(x, low), high)
+
+
+clamp_.defvjp(x=lambda g, x, low, high: where(mul(ge(x, low), le(x, high)), g, 0.0))
 
 
 @op(

@@ -226,7 +226,13 @@ def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
     return index
 
 
-@op(shape=_gathered, samples=(Sample(((3, 4), Ints((2, 5), 4)), params={"dim": 1}), Sample(((3, 4), Ints((5, 4), 3)), params={"dim": 0})))
+@op(
+    shape=_gathered,
+    samples=(
+        Sample(((3, 4), Ints((2, 5), 4)), params={"dim": 1}),
+        Sample(((3, 4), Ints((5, 4), 3)), params={"dim": 0}),
+    ),
+)
 def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
     """Return the elements of `x` that `index` names along `dim`."""
     return x[_along(_in_range(xp, index, x.shape[dim], "gather"), x.shape, dim, xp)]
@@ -235,7 +241,10 @@ def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
 @op(
     shape=lambda x, index, src, *, dim: x,
     label="scatter+",
-    samples=(Sample(((3, 4), Ints((2, 5), 4), (3, 5)), params={"dim": 1}), Sample(((3, 4), Ints((5, 2), 3), (5, 4)), params={"dim": 0})),
+    samples=(
+        Sample(((3, 4), Ints((2, 5), 4), (3, 5)), params={"dim": 1}),
+        Sample(((3, 4), Ints((5, 2), 3), (5, 4)), params={"dim": 0}),
+    ),
 )
 def scatter_add_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
     """Return `x` with the elements of `src` added where `index` says along `dim`."""
@@ -264,8 +273,10 @@ gather_back.defvjp(g=lambda g, index, dim: gather_(g, index, dim=dim))
 
 def _scattered_src(g: Value, index: Value, src_shape: Shape, dim: int) -> Value:
     picked = gather_(g, index, dim=dim)
-    return picked if picked.shape == src_shape else index_back(
-        picked, shape=src_shape, key=tuple(Span(0, n) for n in picked.shape)
+    return (
+        picked
+        if picked.shape == src_shape
+        else index_back(picked, shape=src_shape, key=tuple(Span(0, n) for n in picked.shape))
     )
 
 
@@ -310,7 +321,10 @@ embedding_back.defvjp(g=lambda g, indices: embedding_(g, indices))
 @op(
     shape=shapes.elementwise,
     dtype=lambda x, mask, **params: x,
-    samples=(Sample(((3, 2), Bools((3, 2))), params={"value": 2.0}), Sample(((3, 2), Bools((2,))), params={"value": 0.0})),
+    samples=(
+        Sample(((3, 2), Bools((3, 2))), params={"value": 2.0}),
+        Sample(((3, 2), Bools((2,))), params={"value": 0.0}),
+    ),
     elementwise=True,
 )
 def masked_fill_(xp: Namespace, x: Array, mask: Array, *, value: float) -> Array:

@@ -108,7 +108,12 @@ def _linear_shape(x: Shape, weight: Shape) -> Shape:
     return (*x[:-1], weight[0])
 
 
-@op(shape=_linear_shape, label="W·", samples=(Sample(((2, 3), (4, 3))), Sample(((5, 2, 3), (4, 3))), Sample(((3,), (4, 3)))), operands="same")
+@op(
+    shape=_linear_shape,
+    label="W·",
+    samples=(Sample(((2, 3), (4, 3))), Sample(((5, 2, 3), (4, 3))), Sample(((3,), (4, 3)))),
+    operands="same",
+)
 def linear_(xp: Namespace, x: Array, weight: Array) -> Array:
     """Return `x @ weightᵀ`: (..., in) and (out, in) to (..., out)."""
     columns = weight.T if xp is not np or x.size == len(weight.T) else row_major(weight.T, weight)

@@ -14,7 +14,11 @@ from tinyseq.core.shapes import Dims, Shape, dim_of
 from tinyseq.errors import ArgumentError, ShapeError
 
 
-@op(shape=shapes.given, view=True, samples=(Sample(((3, 4),), params={"shape": (2, 6)}), Sample(((1,),), params={"shape": ()})))
+@op(
+    shape=shapes.given,
+    view=True,
+    samples=(Sample(((3, 4),), params={"shape": (2, 6)}), Sample(((1,),), params={"shape": ()})),
+)
 def reshape_(xp: Namespace, x: Array, *, shape: Shape) -> Array:
     """Return `x` with the same elements in another shape."""
     return x.reshape(shape)
@@ -66,13 +70,22 @@ def t(x: Value) -> Value:
     return permute_(x, dims=(1, 0)) if len(x.shape) == 2 else x
 
 
-@op(shape=shapes.given, view=True, label="expand", samples=(Sample(((1, 2),), params={"shape": (3, 2)}), Sample(((),), params={"shape": (2,)})))
+@op(
+    shape=shapes.given,
+    view=True,
+    label="expand",
+    samples=(Sample(((1, 2),), params={"shape": (3, 2)}), Sample(((),), params={"shape": (2,)})),
+)
 def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
     """Repeat `x` to `shape`, as broadcasting does."""
     return xp.broadcast_to(x, shape)
 
 
-@op(shape=shapes.given, label="Σ", samples=(Sample(((3, 2),), params={"shape": (1, 2)}), Sample(((3, 2),), params={"shape": ()})))
+@op(
+    shape=shapes.given,
+    label="Σ",
+    samples=(Sample(((3, 2),), params={"shape": (1, 2)}), Sample(((3, 2),), params={"shape": ()})),
+)
 def sum_to(xp: Namespace, x: Array, *, shape: Shape) -> Array:
     """Sum `x` over the dimensions along which `shape` was broadcast."""
     lead = x.ndim - len(shape)
@@ -88,11 +101,17 @@ def _joined(*xs: Shape, dim: int) -> Shape:
     first, *others = xs
     for i, s in enumerate(others, 1):
         if s[:dim] + s[dim + 1 :] != first[:dim] + first[dim + 1 :] or len(s) != len(first):
-            raise ShapeError(f"part {i} of shape {list(s)} does not fit part 0 of shape {list(first)} but for dim {dim}")
+            raise ShapeError(
+                f"part {i} of shape {list(s)} does not fit part 0 of shape {list(first)} but for dim {dim}"
+            )
     return (*first[:dim], sum(s[dim] for s in xs), *first[dim + 1 :])
 
 
-@op(shape=_joined, operands="promote", samples=(Sample(((2, 3), (2, 1)), params={"dim": 1}), Sample(((0, 2), (3, 2)), params={"dim": 0})))
+@op(
+    shape=_joined,
+    operands="promote",
+    samples=(Sample(((2, 3), (2, 1)), params={"dim": 1}), Sample(((0, 2), (3, 2)), params={"dim": 0})),
+)
 def cat_(xp: Namespace, *xs: Array, dim: int) -> Array:
     """Join arrays along the existing dimension `dim`."""
     return xp.concatenate(xs, dim)
@@ -124,7 +143,11 @@ def _stacked(*xs: Shape, dim: int) -> Shape:
     return (*xs[0][:dim], len(xs), *xs[0][dim:])
 
 
-@op(shape=_stacked, operands="promote", samples=(Sample(((2, 3), (2, 3)), params={"dim": 1}), Sample(((), ()), params={"dim": 0})))
+@op(
+    shape=_stacked,
+    operands="promote",
+    samples=(Sample(((2, 3), (2, 3)), params={"dim": 1}), Sample(((), ()), params={"dim": 0})),
+)
 def stack_(xp: Namespace, *xs: Array, dim: int) -> Array:
     """Join arrays of equal shape along a new dimension `dim`."""
     return xp.stack(xs, dim)
@@ -160,7 +183,12 @@ def _selected(x: Shape, *, dim: int, index: int) -> Shape:
     return x[:dim] + x[dim + 1 :]
 
 
-@op(shape=_selected, view=True, label="[·]", samples=(Sample(((3, 4),), params={"dim": 0, "index": 2}), Sample(((3, 4),), params={"dim": 1, "index": 0})))
+@op(
+    shape=_selected,
+    view=True,
+    label="[·]",
+    samples=(Sample(((3, 4),), params={"dim": 0, "index": 2}), Sample(((3, 4),), params={"dim": 1, "index": 0})),
+)
 def select_(xp: Namespace, x: Array, *, dim: int, index: int) -> Array:
     """Return the slice `index` of `x` along `dim`, which is dropped."""
     return x[(slice(None),) * dim + (index, ...)]  # the ellipsis keeps a 0-d result a view
@@ -240,3 +268,93 @@ def chunk(x: Value, chunks: int, dim: int = 0) -> list[Value]:
     d = dim_of(dim, len(x.shape))
     size = -(-x.shape[d] // chunks)
     return [narrow_(x, dim=d, start=a, stop=min(a + size, x.shape[d])) for a in range(0, x.shape[d] or 1, size or 1)]
+
+
+@op(shape=lambda x, *, dim: x, view=True, samples=(Sample(((2, 3, 4),), params={"dim": (0, 2)}),))
+def flip_(xp: Namespace, x: Array, *, dim: Dims) -> Array:
+    """Return `x` in reverse order along the dimensions `dim`."""
+    return xp.flip(x, dim)
+
+
+flip_.defvjp(x=lambda g, dim: flip_(g, dim=dim))
+
+
+def flip(input: Value, *dims: Any) -> Value:
+    """Return `input` in reverse order along `dims`."""
+    listed = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+    return flip_(input, dim=shapes.dims_of(listed, len(input.shape))) if listed else input
+
+
+def flatten(input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+    """Return `input` with the dimensions from `start_dim` to `end_dim` made one."""
+    n = len(input.shape)
+    first, last = dim_of(start_dim, n), dim_of(end_dim, n)
+    if first > last:
+        raise ArgumentError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    joined = math.prod(input.shape[first : last + 1])
+    return reshape_(input, shape=(*input.shape[:first], joined, *input.shape[last + 1 :]))
+
+
+def unflatten(input: Value, dim: int, sizes: Sequence[int]) -> Value:
+    """Return `input` with dimension `dim` cut into `sizes`, of which one may be -1."""
+    d = dim_of(dim, len(input.shape))
+    return reshape_(
+        input, shape=(*input.shape[:d], *shapes.resolve((tuple(sizes),), input.shape[d]), *input.shape[d + 1 :])
+    )
+
+
+def expand(input: Value, *sizes: Any) -> Value:
+    """Repeat dimensions of size 1 to `sizes`, without copying; -1 keeps a size."""
+    wanted = sizes[0] if len(sizes) == 1 and not hasattr(sizes[0], "__index__") else sizes
+    lead = len(wanted) - len(input.shape)
+    known = [None] * lead + list(input.shape)
+    if lead < 0 or any(n == -1 and k is None for n, k in zip(wanted, known, strict=True)):
+        raise ShapeError(f"expand: sizes {list(wanted)} do not fit shape {list(input.shape)}")
+    return broadcast_to(input, shape=tuple(k if n == -1 else int(n) for n, k in zip(wanted, known, strict=True)))
+
+
+def repeat(input: Value, *repeats: Any) -> Value:
+    """Return `input` repeated `repeats` times along each dimension, new ones in front."""
+    times = repeats[0] if len(repeats) == 1 and not hasattr(repeats[0], "__index__") else repeats
+    lead = len(times) - len(input.shape)
+    if lead < 0:
+        raise ShapeError(f"repeat: got {len(times)} counts for {len(input.shape)} dimensions, wanted at least as many")
+    shape = (1,) * lead + tuple(input.shape)
+    between = reshape_(input, shape=tuple(n for size in shape for n in (1, size)))
+    wide = broadcast_to(between, shape=tuple(n for r, size in zip(times, shape, strict=True) for n in (int(r), size)))
+    return reshape_(wide, shape=tuple(int(r) * size for r, size in zip(times, shape, strict=True)))
+
+
+def tile(input: Value, *dims: Any) -> Value:
+    """Return `input` repeated `dims` times; counts for the leading dimensions may be left out."""
+    times = tuple(dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims)
+    return repeat(input, (1,) * (len(input.shape) - len(times)) + times)
+
+
+TRIANGLES = (Sample(((3, 4),), params={"diagonal": 0}), Sample(((2, 3, 3),), params={"diagonal": -1}))
+
+
+@op(shape=shapes.same, samples=TRIANGLES)
+def tril_(xp: Namespace, x: Array, *, diagonal: int) -> Array:
+    """Return the matrices `x` with zeros above the diagonal numbered `diagonal`."""
+    return xp.tril(x, diagonal)
+
+
+@op(shape=shapes.same, samples=TRIANGLES)
+def triu_(xp: Namespace, x: Array, *, diagonal: int) -> Array:
+    """Return the matrices `x` with zeros below the diagonal numbered `diagonal`."""
+    return xp.triu(x, diagonal)
+
+
+tril_.defvjp(x=lambda g, diagonal: tril_(g, diagonal=diagonal))
+triu_.defvjp(x=lambda g, diagonal: triu_(g, diagonal=diagonal))
+
+
+def tril(input: Value, diagonal: int = 0) -> Value:
+    """Return the lower triangles of the matrices `input` (..., N, M), zeros elsewhere."""
+    return tril_(input, diagonal=int(diagonal))
+
+
+def triu(input: Value, diagonal: int = 0) -> Value:
+    """Return the upper triangles of the matrices `input` (..., N, M), zeros elsewhere."""
+    return triu_(input, diagonal=int(diagonal))

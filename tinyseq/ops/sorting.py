@@ -1,0 +1,148 @@
+"""Orders: sorting, the k largest, extrema with their indices, medians."""
+
+from typing import Any, NamedTuple
+
+from tinyseq.backend import Array, Namespace
+from tinyseq.core import dtypes, shapes
+from tinyseq.core.define import op
+from tinyseq.core.op import Value
+from tinyseq.core.sample import Sample
+from tinyseq.core.shapes import dim_of
+from tinyseq.errors import ArgumentError
+from tinyseq.ops import elementwise
+from tinyseq.ops.indexing import gather_
+from tinyseq.ops.reduction import amax, amin, argmax, argmin
+from tinyseq.ops.shaping import flatten, narrow_, reshape_, select_
+
+LINES = (
+    Sample(((3, 4),), params={"dim": 1, "descending": False}, apart=True),
+    Sample(((3, 4),), params={"dim": 0, "descending": True}, apart=True),
+)
+
+
+class Found(NamedTuple):
+    """Values, and the indices at which they stand along the dimension."""
+
+    values: Value
+    indices: Value
+
+
+@op(shape=shapes.same, dtype=dtypes.int64, samples=LINES, differentiable=False)
+def argsort_(xp: Namespace, x: Array, *, dim: int, descending: bool) -> Array:
+    """Return the indices that sort `x` along `dim`; equal elements keep their order."""
+    if not x.ndim:
+        return xp.zeros((), dtypes.int64)
+    if not descending:
+        return xp.argsort(x, axis=dim, kind="stable").astype(dtypes.int64, copy=False)
+    backwards = xp.argsort(xp.flip(x, dim), axis=dim, kind="stable")
+    return (x.shape[dim] - 1 - xp.flip(backwards, dim)).astype(dtypes.int64, copy=False)
+
+
+def argsort(input: Value, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Value:
+    """Return the indices that sort `input` along `dim`; equal elements always keep their order."""
+    return argsort_(input, dim=dim_of(dim, len(input.shape)), descending=bool(descending))
+
+
+def taken(x: Value, dim: int, indices: Value) -> Value:
+    """Return the elements at `indices` along `dim`, also of a 0-d value."""
+    return gather_(x, indices, dim=dim) if x.shape else x
+
+
+def sort(input: Value, dim: int = -1, descending: bool = False, *, stable: bool = True) -> Found:
+    """Return `input` sorted along `dim`, and the indices that sort it."""
+    d = dim_of(dim, len(input.shape))
+    order = argsort_(input, dim=d, descending=bool(descending))
+    return Found(taken(input, d, order), order)
+
+
+def topk(input: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Found:
+    """Return the `k` largest (or smallest) elements along `dim`, in order, and their indices.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than `k`.
+    """
+    d = dim_of(dim, len(input.shape))
+    size = input.shape[d] if input.shape else 1
+    if not 0 <= k <= size:
+        raise ArgumentError(f"topk: got k={k} for size {size} of dim {dim}")
+    order = argsort_(input, dim=d, descending=bool(largest))
+    order = narrow_(order, dim=d, start=0, stop=k) if input.shape else order
+    return Found(taken(input, d, order), order)
+
+
+def _at(input: Value, indices: Value, dim: int, keepdim: bool) -> Found:
+    """Return the elements at `indices`, which has size 1 along `dim`."""
+    values = taken(input, dim, indices)
+    if keepdim or not input.shape:
+        return Found(values, indices)
+    return Found(select_(values, dim=dim, index=0), select_(indices, dim=dim, index=0))
+
+
+def max(input: Value, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the largest element; along `dim`, values and indices; or the larger of `input` and a second tensor."""
+    if dim is None:
+        return amax(input)
+    if hasattr(dim, "shape"):
+        return elementwise.maximum(input, dim)
+    d = dim_of(dim, len(input.shape))
+    return _at(input, argmax(input, d, True), d, keepdim)
+
+
+def min(input: Value, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the smallest element; along `dim`, values and indices; or the smaller of `input` and a second tensor."""
+    if dim is None:
+        return amin(input)
+    if hasattr(dim, "shape"):
+        return elementwise.minimum(input, dim)
+    d = dim_of(dim, len(input.shape))
+    return _at(input, argmin(input, d, True), d, keepdim)
+
+
+def kthvalue(input: Value, k: int, dim: int = -1, keepdim: bool = False) -> Found:
+    """Return the `k`-th smallest element along `dim`, counted from 1, and its index."""
+    d = dim_of(dim, len(input.shape))
+    size = input.shape[d] if input.shape else 1
+    if not 1 <= k <= size:
+        raise ArgumentError(f"kthvalue: got k={k} for size {size} of dim {dim}")
+    order = argsort_(input, dim=d, descending=False)
+    picked = narrow_(order, dim=d, start=k - 1, stop=k) if input.shape else order
+    return _at(input, picked, d, keepdim)
+
+
+def median(input: Value, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the median, the lower one of two; along `dim`, values and indices. NaN if there is any."""
+    if dim is None:
+        return reshape_(median(flatten(input), 0, True).values, shape=())
+    d = dim_of(dim, len(input.shape))
+    size = input.shape[d] if input.shape else 1
+    found = kthvalue(input, (size + 1) // 2, d, True)
+    worst = kthvalue(input, size, d, True)  # NaN sorts last
+    broken = elementwise.ne(worst.values, worst.values)
+    return _at(input, elementwise.where(broken, worst.indices, found.indices), d, keepdim)
+
+
+def msort(input: Value) -> Value:
+    """Return `input` sorted along its first dimension."""
+    return sort(input, 0).values
+
+
+SEARCHED = Sample(([0.0, 0.5, 0.5, 1.0], (2, 3)), params={"right": False})
+
+
+@op(shape=lambda sorted, values, *, right: values, dtype=dtypes.int64, samples=(SEARCHED,), differentiable=False)
+def searchsorted_(xp: Namespace, sorted: Array, values: Array, *, right: bool) -> Array:
+    """Return where in the ascending numbers `sorted` (N,) each of `values` belongs."""
+    return xp.searchsorted(sorted, values, "right" if right else "left").astype(dtypes.int64, copy=False)
+
+
+def bucketize(input: Value, boundaries: Value, *, right: bool = False) -> Value:
+    """Return the number of the interval between ascending `boundaries` (N,) in which each element lies."""
+    return searchsorted_(boundaries, input, right=right)
+
+
+__all__ = [
+    "Found", "argsort", "argsort_", "bucketize", "kthvalue", "max", "median", "min", "msort", "searchsorted_", "sort",
+    "taken", "topk",
+]  # fmt: skip
