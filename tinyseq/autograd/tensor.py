@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyseq import ops
 from tinyseq.autograd import engine
+from tinyseq.autograd.anomaly import user_lines
 from tinyseq.autograd.inplace import InPlace
 from tinyseq.autograd.operands import fit_operands
 from tinyseq.backend import CPU, Array, Device, as_device, device_of, is_array
@@ -341,7 +342,10 @@ def record(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
     if not layout.wanted:
         return Tensor(out)
     kept = layout.keep(out, payloads, params)
-    return Tensor(out, Node(layout, tuple([edges[i] for i in layout.wanted]), kept, params, out.shape, state.scope))
+    node = Node(layout, tuple([edges[i] for i in layout.wanted]), kept, params, out.shape, state.scope)
+    if state.anomaly:
+        node.trace = user_lines()
+    return Tensor(out, node)
 
 
 Tensor.plain = Tensor
