@@ -39,3 +39,11 @@ class CaptureError(TinyseqError, RuntimeError):
 
 class FileError(TinyseqError, RuntimeError, ValueError):
     """A file is damaged, or holds what tinyseq cannot read."""
+
+
+class RenderError(TinyseqError, RuntimeError):
+    """A graph cannot be drawn: it is too large, or no engine is there to lay it out."""
+
+
+class StateDictError(TinyseqError, RuntimeError):
+    """The names or shapes of saved values do not fit the module or optimizer that is to take them."""

@@ -1,0 +1,164 @@
+"""The protocol of recurrent cells: what one time step computes.
+
+A cell is an ordinary module with one method, `step`. Drivers (`nn.Recurrent`, `nn.Bidirectional`) call it for each
+time step; wrappers (`nn.Zoneout`, `nn.Attend`, ...) and `nn.StackedCells` are cells themselves.
+"""
+
+import inspect
+from collections import namedtuple
+from contextvars import ContextVar
+from typing import Any, ClassVar
+
+from tinyseq.autograd import Tensor
+from tinyseq.autograd.creation import zeros
+from tinyseq.core.dispatch import EAGER, STATE, Scope, State
+from tinyseq.core.tape import Node
+from tinyseq.errors import ArgumentError
+from tinyseq.nn.layers import check_sizes
+from tinyseq.nn.module import Module
+
+# What `tap` reports to while a driver records; None otherwise.
+RECORDER: ContextVar[Any] = ContextVar("tinyseq recorder", default=None)
+
+
+class Cell(Module):
+    """The base of recurrent cells: name the state, and define `step`.
+
+    >>> import tinyseq
+    >>> from tinyseq import nn
+    >>> class Plain(nn.Cell):
+    ...     state_names = ("h",)
+    ...     def __init__(self, input_size, hidden_size):
+    ...         super().__init__(input_size, hidden_size)
+    ...         self.ih = nn.Linear(input_size, hidden_size)
+    ...         self.hh = nn.Linear(hidden_size, hidden_size, bias=False)
+    ...     def step(self, x, state):
+    ...         h = (self.ih(x) + self.hh(state.h)).tanh()
+    ...         return h, state._replace(h=h)
+    >>> output, state = nn.Recurrent(Plain(4, 5))(tinyseq.zeros(7, 2, 4))
+    >>> output.shape, state.h.shape
+    ((7, 2, 5), (2, 5))
+
+    Attributes
+    ----------
+    state_names
+        The names of the state's tensors, each (B, hidden_size) unless `initial_state` says otherwise.
+    State
+        The named tuple of these, made for each class.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ("h",)
+    State: ClassVar[Any] = namedtuple("State", ("h",))  # noqa: PYI024 -- the fields differ from class to class
+    _takes_context: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "state_names" in vars(cls):
+            cls.State = namedtuple(f"{cls.__name__}State", cls.state_names)  # type: ignore[misc]  # noqa: PYI024
+        cls._takes_context = len(inspect.signature(cls.step).parameters) > 3
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+
+    def step(self, x: Any, state: Any, context: Any = None) -> tuple[Any, Any]:
+        """Return the output (B, ...) and the new state, for the input of one time step.
+
+        Parameters
+        ----------
+        x
+            (B, input_size), or what `project` made of it.
+        state
+            A `State`; return `state._replace(...)` or a new one of the same shapes.
+        context
+            What stays the same over the whole sequence, such as the memory of an attention. Leave this parameter
+            out of your own `step` if it needs none.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: define step(self, x, state) -> (output, state)")
+
+    def project(self, x: Any) -> Any:
+        """Return the part of the computation that depends on `x` (..., input_size) alone: by default `x`.
+
+        The driver calls it once for all time steps, and `step` gets its result; so one large product stands in
+        place of T small ones.
+        """
+        return x
+
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before the first step: zeros, by default."""
+        return self.State(*(self.zeros(batch_size, self.hidden_size) for _ in self.state_names))
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Return zeros of the dtype and on the device of this cell's parameters."""
+        like = next(self.parameters(), None)
+        return zeros(*shape) if like is None else zeros(*shape, dtype=like.dtype, device=like.device)
+
+    def tap(self, **named: Any) -> Any:
+        """Name intermediate values, for recordings, plots and drawings; return them, in order.
+
+        Returns
+        -------
+        tuple or Tensor
+            The values; the value itself if there is only one.
+        """
+        for name, value in named.items():
+            node = value.node
+            if type(node) is Node:
+                node.name = name
+        recorder = RECORDER.get()
+        if recorder is not None:
+            recorder.tapped(self, named)
+        values = tuple(named.values())
+        return values[0] if len(values) == 1 else values
+
+    # What drivers and wrappers call
+
+    def prepare(self, context: Any, batch_size: int) -> Any:
+        """Return the context that each step of one sequence gets: called once per sequence, by the driver."""
+        if context is not None and not self._takes_context:
+            raise ArgumentError(f"{type(self).__name__}: got a context, but its step takes none")
+        return context
+
+    def inputs(self, x: Any, context: Any) -> Any:
+        """Return what the steps get as `x`, for the inputs of one or of all time steps."""
+        return self.project(x)
+
+    def run(self, x: Any, state: Any, context: Any = None) -> tuple[Any, Any]:
+        """Call `step`, with everything recorded under this cell's path: how a wrapper calls the cell in it."""
+        token = STATE.set(self._entered(STATE.get()))
+        try:
+            return self.step(x, state, context) if self._takes_context else self.step(x, state)
+        finally:
+            STATE.reset(token)
+
+    def forward(self, x: Any, state: Any = None, context: Any = None) -> tuple[Any, Any]:
+        """Compute one step by hand: `output, state = cell(x, state)`."""
+        batch_size = x.shape[0]
+        state = self.initial_state(batch_size) if state is None else state
+        context = self.prepare(context, batch_size)
+        return self.run(self.inputs(x, context), state, context)
+
+    def timeline(self, steps: int) -> list[State]:
+        """Return the state of the library for each time step: the scope is this cell's path and the step."""
+        base = STATE.get()
+        held = vars(self).get("_timeline")
+        if held is not None and held[0] is base and len(held[1]) >= steps:
+            found: list[State] = held[1]
+            return found
+        path = self._path()
+        made = [base.change(scope=Scope(path, t)) for t in range(steps)]
+        if base.bottom is EAGER:  # a capture must not be kept alive
+            self.__dict__["_timeline"] = base, made
+        return made
+
+    def _forget_path(self) -> None:
+        self.__dict__.pop("_timeline", None)
+        super()._forget_path()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_timeline"}
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return f"{self.input_size}, {self.hidden_size}"

@@ -1,0 +1,73 @@
+"""Clipping of gradients."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from tinyseq import ops
+from tinyseq.autograd import Tensor, no_grad
+from tinyseq.autograd.creation import tensor
+from tinyseq.errors import ArgumentError, GradientError
+
+
+def _gradients(parameters: Any) -> list[Any]:
+    several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    return [p.grad for p in several if p.grad is not None]
+
+
+def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
+    """Return the norm of all tensors together, as if they were one vector: 0-d.
+
+    `norm_type` is a positive number, or infinity for the largest absolute value.
+    """
+    order = float(norm_type)
+    if not order > 0:
+        raise ArgumentError(f"clip_grad_norm_: got norm_type {norm_type}, wanted a positive number or inf")
+    several = list(tensors)
+    if not several:
+        return tensor(0.0)
+    if order == math.inf:
+        return ops.amax(ops.stack([ops.amax(ops.abs(g)) for g in several]))
+    if order == 2:
+        parts = [ops.sum(g * g) for g in several]
+    else:
+        parts = [ops.sum(ops.pow(ops.abs(g), order)) for g in several]
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return ops.sqrt(whole) if order == 2 else ops.pow(whole, 1 / order)
+
+
+def clip_grad_norm_(
+    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale all gradients so that their norm together is at most `max_norm`; return the norm before, 0-d.
+
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, section 3.2.
+
+    Raises
+    ------
+    GradientError
+        If `error_if_nonfinite` and the norm is infinite or NaN. This needs its value, so it cannot be captured.
+    """
+    if not float(max_norm) >= 0:
+        raise ArgumentError(f"clip_grad_norm_: got max_norm {max_norm}, wanted a number that is not negative")
+    gradients = _gradients(parameters)
+    with no_grad():
+        norm = get_total_norm(gradients, norm_type)
+        if error_if_nonfinite and not math.isfinite(norm.item()):
+            raise GradientError(f"clip_grad_norm_: the norm of the gradients is {norm.item()}")
+        factor = ops.clamp(float(max_norm) / (norm + 1e-6), max=1.0)
+        for g in gradients:
+            g.assign(g * factor)
+    return norm
+
+
+def clip_grad_value_(parameters: Any, clip_value: float) -> None:
+    """Cut every element of the gradients off at ±`clip_value`."""
+    limit = float(clip_value)
+    if not limit >= 0:
+        raise ArgumentError(f"clip_grad_value_: got clip_value {clip_value}, wanted a number that is not negative")
+    with no_grad():
+        for g in _gradients(parameters):
+            g.assign(ops.clamp(g, -limit, limit))
