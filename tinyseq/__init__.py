@@ -211,12 +211,17 @@ from tinyseq.ops.random import (
     default_generator,
     manual_seed,
 )
+from tinyseq.render import (
+    Drawing,
+    draw,
+)
 from tinyseq.serialization import (
     load,
     save,
 )
 
 __all__ = [
+    "Drawing",
     "Generator",
     "Tensor",
     "abs",
@@ -262,6 +267,7 @@ __all__ = [
     "div",
     "divide",
     "double",
+    "draw",
     "empty",
     "empty_like",
     "enable_grad",

@@ -1,1 +1,3 @@
-""""""
+"""Pictures of computation graphs."""
+
+from tinyseq.render.drawing import Drawing as Drawing, draw as draw
