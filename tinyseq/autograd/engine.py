@@ -65,7 +65,7 @@ class Received:
         if self.products:
             self.add(stacked_product(self.products))
         if self.summed:
-            self.add(ops.sum_to(rows([s.value for s in self.summed], len(shape)), shape=shape))
+            self.add(ops.sum_to(rows([s.value for s in self.summed[::-1]], len(shape)), shape=shape))
         return self.dense
 
 
@@ -195,7 +195,8 @@ class Walk:
 
 def stacked_product(products: list[Product]) -> Any:
     """Return the sum of `leftᵀ @ right` over `products` as one product."""
-    left, right = rows([p.left for p in products]), rows([p.right for p in products])
+    oldest_first = products[::-1]  # the order of time, in which other parts of a program stack the same values
+    left, right = rows([p.left for p in oldest_first]), rows([p.right for p in oldest_first])
     return ops.matmul(left.swapaxes(0, 1), right)
 
 

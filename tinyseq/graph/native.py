@@ -1,0 +1,344 @@
+"""The fast runner: kernels and products as one flat program in native code, over one arena.
+
+What no kernel computes (indexing, random numbers, float64) runs between the native stretches through the operations'
+own forward rules, on views of the same arena.
+"""
+
+import ctypes
+import functools
+import glob
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyseq.backend import CPU, Array
+from tinyseq.core import dtypes
+from tinyseq.graph.ir import Const, Graph, Line, Symbol
+from tinyseq.graph.kernels import Compiler, Kernel, Operand, Step, compiler
+from tinyseq.graph.places import Joins, Place, Places
+from tinyseq.graph.schedule import VIEWS, Schedule
+
+_F32 = dtypes.float32
+NO_TRANSPOSE, TRANSPOSE = 111, 112
+
+
+@functools.cache
+def blas() -> tuple[int, int] | None:
+    """Return the addresses of `cblas_sgemm` and `cblas_sgemv` in the OpenBLAS that NumPy's wheels carry."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
+    for path in glob.glob(os.path.join(folder, "libscipy_openblas64_*")):
+        library = ctypes.CDLL(path)
+        try:
+            gemm, gemv = library.scipy_cblas_sgemm64_, library.scipy_cblas_sgemv64_
+        except AttributeError:
+            continue
+        return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (gemm, gemv))  # type: ignore[return-value]
+    return None
+
+
+def can_run(graph: Graph) -> bool:
+    """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
+    values = [*graph.inputs, *(line.out for line in graph)]
+    on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
+    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and blas() is not None
+
+
+class Native:
+    """Runs an improved program in native code."""
+
+    def __init__(self, graph: Graph) -> None:
+        found = compiler()
+        assert found is not None
+        self.compiler: Compiler = found
+        self.graph = graph
+        self.joins = Joins(graph, lambda line: line.op.name in VIEWS)
+        self.schedule = Schedule(graph, self.joins.needs_copy)
+        self.places = Places(graph, self.joins)
+        self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}
+        self.jobs: list[tuple[Any, list[int | tuple[Place, int]]]] = []  # (function or callable, table)
+        self.calls: list[tuple[int, Callable[[], None]]] = []
+        self.rebuild: list[Callable[[], None]] = []
+        self.kernels: list[Kernel] = []
+        self._plan()
+
+    # Planning
+
+    def _plan(self) -> None:
+        constant: list[Line] = []
+        position = 0
+        for item in self.schedule.order():
+            if isinstance(item, Line) and item.op.name == "full":
+                constant.append(item)
+                continue
+            self._touch(item, position)
+            self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
+            position += 1
+        for o in self.returned:
+            block = self.places.of(o).block
+            block.last = position
+            block.first = block.first if block.first >= 0 else position
+        for line in constant:
+            block = self.places.of(line.out).block
+            block.first, block.last = 0, position
+        self.compiler.compile(self.kernels)
+        self.size = self.places.arrange()
+        self.arena = _aligned(self.size)
+        for line in constant:
+            self._array(self.places.of(line.out))[...] = line.params["value"]
+        self._link()
+
+    def _touch(self, item: Any, position: int) -> None:
+        """Note that the blocks that a job reads and writes are alive at `position`."""
+        for line in item if isinstance(item, list) else (item,):
+            stored = not isinstance(item, list) or self._is_stored(line, item)
+            for value in (*line.args, *((line.out,) if stored else ())):
+                if isinstance(value, Symbol) and self._has_place(value, item):
+                    block = self.places.of(value).block
+                    if block.first < 0:
+                        block.first = position
+                    block.last = max(block.last, position)
+
+    def _has_place(self, value: Symbol, item: Any) -> bool:
+        """Tell whether `value` lies in memory, rather than only inside of a kernel."""
+        if not isinstance(item, list):
+            return True
+        made = value.line
+        return made is None or made not in item or self._is_stored(made, item)
+
+    def _is_stored(self, line: Line, cluster: list[Line]) -> bool:
+        inside = self._inside(cluster)
+        return line.out in self.returned or any(u.out not in inside for u in self.schedule.users[line.out])
+
+    def _inside(self, cluster: list[Line]) -> set[Symbol]:
+        if getattr(self, "_inside_of", None) is not cluster:
+            self._inside_of, self._inside_set = cluster, {line.out for line in cluster}
+        return self._inside_set
+
+    def _kernel_job(self, cluster: list[Line]) -> tuple[Any, list[Any]]:
+        shape = cluster[0].out.shape
+        inside = self._inside(cluster)
+        stored = [line.out for line in cluster if self._is_stored(line, cluster)]
+        read = [a for line in cluster for a in line.args if isinstance(a, Symbol) and a not in inside]
+        reached = {s: self.places.of(s) for s in dict.fromkeys((*read, *stored))}
+        flat = all(p.contiguous and p.shape == shape for p in reached.values())
+        rows, columns = (1, int(np.prod(shape))) if flat else (int(np.prod(shape[:-1])), shape[-1])
+        table: list[Any] = [rows, columns]
+        operands: list[Operand] = []
+        number: dict[Symbol, int] = {}
+        for s, place in reached.items():
+            access = (False, 0) if flat else _access(place, shape)
+            if access is None:
+                place = self._copied(place)
+                access = _access(place, shape)
+                assert access is not None
+            number[s] = len(operands)
+            operands.append(Operand(access[0], "f" if place.dtype == _F32 else "b"))
+            table += [(place, 0), access[1]]
+        steps: list[Step] = []
+        at: dict[Symbol, int] = {}
+        for line in cluster:
+            args = tuple(
+                ("step", at[a]) if a in at else ("load", number[a]) if isinstance(a, Symbol) else ("number", float(a))
+                for a in line.args
+            )
+            names = _in_formula_order(line, args)
+            at[line.out] = len(steps)
+            target = number[line.out] if line.out in number else -1
+            steps.append(Step(line.op.expr or "", names, "f" if line.out.dtype == _F32 else "b", target))
+        kernel = Kernel(tuple(operands), tuple(steps))
+        self.kernels.append(kernel)
+        return kernel, table
+
+    def _copied(self, place: Place) -> Place:
+        """Return a row-major copy of a value that no kernel can read as it lies."""
+        block = self.places._new(int(np.prod(place.shape)) * place.dtype.itemsize)
+        block.first, block.last = max(len(self.jobs) - 1, 0), len(self.jobs) + 1
+        from_, copy = place, Place(block, 0, place.shape, _row_major(place), place.dtype)
+        self.jobs.append((lambda: np.copyto(self._array(copy), self._array(from_)), []))
+        return copy
+
+    def _job(self, line: Line) -> tuple[Any, list[Any]]:
+        if line.op.name == "matmul":
+            job = self._product(line)
+            if job is not None:
+                return job
+        if line.op.name == "sum" and line.out.dtype == _F32 and line.params["dim"] == (len(line.args[0].shape) - 1,):
+            place, out = self.places.of(line.args[0]), self.places.of(line.out)
+            access = _access(place, place.shape)
+            if access is not None and not access[0] and out.contiguous:
+                rows, columns = int(np.prod(place.shape[:-1])), place.shape[-1]
+                return "rowsum", [rows, columns, (place, 0), access[1], (out, 0), 4]
+        return self._python(line), []
+
+    def _product(self, line: Line) -> tuple[Any, list[Any]] | None:
+        a, b = line.args
+        if not all(isinstance(x, Symbol) and x.dtype == _F32 and len(x.shape) == 2 for x in (a, b)):
+            return None
+        pa, pb, pc = self.places.of(a), self.places.of(b), self.places.of(line.out)
+        (m, k), n = a.shape, b.shape[1]
+        left, right, out = _matrix(pa), _matrix(pb), _matrix(pc)
+        addresses = blas()
+        if left is None or right is None or out is None or out[0] != NO_TRANSPOSE or addresses is None:
+            return None
+        gemm, gemv = addresses
+        if m == 1 and pa.strides[1] == 4 and pc.strides[1] == 4:
+            rows, columns, flag = (k, n, TRANSPOSE) if right[0] == NO_TRANSPOSE else (n, k, NO_TRANSPOSE)
+            return "gemv", [gemv, flag, rows, columns, (pb, 0), right[1], (pa, 0), (pc, 0)]
+        return "gemm", [gemm, left[0], right[0], m, n, k, (pa, 0), left[1], (pb, 0), right[1], (pc, 0), out[1]]
+
+    def _python(self, line: Line) -> Callable[[], None]:
+        """Return a call of the operation's forward rule on views of the arena."""
+        args = [self.places.of(a) if isinstance(a, Symbol) else a for a in line.args]
+        out, forward, params = self.places.of(line.out), line.op.forward, line.params
+        views: list[Any] = []
+
+        def look() -> None:
+            views[:] = [self._array(a) if isinstance(a, Place) else a.array if isinstance(a, Const) else a for a in args]
+            views.append(self._array(out))
+
+        self.rebuild.append(look)
+        if line.op.name in ("clone", "reshape"):
+            return lambda: np.copyto(views[-1], views[0].reshape(views[-1].shape))
+
+        def call() -> None:
+            views[-1][...] = forward(np, *views[:-1], **params)
+
+        return call
+
+    # Linking: from places to addresses
+
+    def _link(self) -> None:
+        values: list[int] = []
+        self.patches: dict[int, tuple[list[int], list[int]]] = {}
+        starts: list[int] = []
+        base = self.arena.ctypes.data
+        for _, table in self.jobs:
+            starts.append(len(values))
+            for entry in table:
+                if isinstance(entry, int):
+                    values.append(entry)
+                    continue
+                place = entry[0]
+                if place.block.input is None:
+                    values.append(base + place.block.start + place.offset)
+                    continue
+                positions, offsets = self.patches.setdefault(place.block.input, ([], []))
+                positions.append(len(values))
+                offsets.append(place.offset)
+                values.append(0)
+        self.tables = np.array(values, np.int64)
+        self.fixups = {i: (np.array(p), np.array(o, np.int64)) for i, (p, o) in self.patches.items()}
+        program: list[int] = []
+        self.segments: list[Any] = []
+        at = self.tables.ctypes.data
+        for (what, _), start in zip(self.jobs, starts, strict=True):
+            if callable(what):
+                self.segments.append(what)
+                continue
+            if not self.segments or not isinstance(self.segments[-1], list):
+                self.segments.append([len(program) // 2, 0])
+            self.segments[-1][1] += 1
+            program += [self.compiler.addresses[what], at + 8 * start]
+        self.program = np.array(program, np.int64)
+        first = self.program.ctypes.data
+        run = self.compiler.run
+        self.steps = [
+            functools.partial(run, first + 16 * s[0], s[1]) if isinstance(s, list) else s for s in self.segments
+        ]
+        self.inputs: list[Any] = [None] * len(self.graph.inputs)
+        self.addresses: list[int] = [0] * len(self.graph.inputs)
+        self.results = [
+            (self.places.of(o), None) if isinstance(o, Symbol) else (None, o.array if isinstance(o, Const) else o)
+            for o in self.graph.outputs
+        ]
+
+    def _array(self, place: Place) -> Array:
+        """Return the memory of a place as an array."""
+        if place.block.input is None:
+            start = place.block.start + place.offset
+            return np.ndarray(place.shape, place.dtype, self.arena, start, place.strides)
+        return np.ndarray(place.shape, place.dtype, self.inputs[place.block.input], place.offset, place.strides)
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return the outputs for `inputs`."""
+        moved = not self.addresses
+        for i, array in enumerate(inputs):
+            if array is self.inputs[i]:
+                continue
+            if not array.flags.c_contiguous or not array.flags.aligned:
+                array = np.ascontiguousarray(array)
+            self.inputs[i] = array
+            moved = True
+            if i in self.fixups:
+                positions, offsets = self.fixups[i]
+                self.tables[positions] = offsets + array.ctypes.data
+        if moved:
+            for look in self.rebuild:
+                look()
+        for step in self.steps:
+            step()
+        return [self._array(place).copy() if place is not None else value for place, value in self.results]
+
+    def explain(self) -> list[str]:
+        """Return in words what was planned."""
+        native = sum(not callable(what) for what, _ in self.jobs)
+        return [
+            f"{len(self.graph)} lines run as {native} native calls and {len(self.jobs) - native} calls of NumPy",
+            f"{len(set(self.kernels))} kernels serve {len(self.kernels)} places of the program",
+            f"the arena takes {self.size:,} bytes",
+        ]
+
+
+def _aligned(size: int) -> Array:
+    raw = np.zeros(size + 64, np.uint8)
+    shift = -raw.ctypes.data % 64
+    return raw[shift : shift + size]
+
+
+def _row_major(place: Place) -> tuple[int, ...]:
+    return np.empty(place.shape, place.dtype).strides
+
+
+def _in_formula_order(line: Line, args: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the operands in the order in which the formula names them."""
+    from_formula = _names(line.op.expr or "")
+    by_name = dict(zip(line.op.inputs, args, strict=True))
+    return tuple(by_name[n] for n in from_formula)
+
+
+@functools.cache
+def _names(expr: str) -> tuple[str, ...]:
+    from tinyseq.graph.kernels import parsed  # noqa: PLC0415
+
+    found = parsed(expr)
+    assert found is not None
+    return found[1]
+
+
+def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:
+    """Return (one value a row?, row stride) of an operand broadcast to `full`; None if a kernel cannot read it so."""
+    lead = len(full) - len(place.shape)
+    shape = (1,) * lead + place.shape
+    strides = tuple(0 if n == 1 else s for n, s in zip(shape, (0,) * lead + place.strides, strict=True))
+    spread = shape[-1] == 1 and full[-1] != 1
+    if not spread and full[-1] != 1 and strides[-1] != place.dtype.itemsize:
+        return None
+    rows = [(n, s) for n, s in zip(full[:-1], strides[:-1], strict=True) if n != 1]
+    if not rows:
+        return spread, 0
+    for (_, outer), (n, inner) in zip(rows, rows[1:], strict=False):
+        if outer != n * inner:
+            return None
+    return spread, rows[-1][1]
+
+
+def _matrix(place: Place) -> tuple[int, int] | None:
+    """Return (transposed?, leading dimension) as BLAS wants it; None if it cannot read the matrix as it lies."""
+    (m, n), (row, column) = place.shape, place.strides
+    if (column == 4 or n == 1) and row % 4 == 0 and (row >= 4 * n or m == 1):
+        return NO_TRANSPOSE, max(row // 4, n)
+    if (row == 4 or m == 1) and column % 4 == 0 and column >= 4 * m:
+        return TRANSPOSE, column // 4
+    return None

@@ -1,0 +1,417 @@
+"""Passes that improve a captured program, each Graph -> Graph. None of them knows what a cell is.
+
+`improve` runs them all; a pass can be switched off by name. Every pass rebuilds the program through a `Builder`, which
+drops what nobody uses, shares what is computed twice, and undoes joins and splits that cancel.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tinyseq.core.op import Op
+from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
+
+
+def named(name: str) -> Op:
+    """Return the operation called `name`."""
+    return Op.registry[name]
+
+
+class Builder:
+    """Collects the lines of a new program; equal lines become one."""
+
+    def __init__(self, inputs: Sequence[Symbol]) -> None:
+        self.inputs = list(inputs)
+        self.lines: list[Line] = []
+        self.known: dict[Any, Symbol] = {}
+
+    def emit(self, op: Op | str, args: Sequence[Any], params: dict[str, Any]) -> Any:
+        """Return the result of one operation, from an earlier line if there is one."""
+        op = named(op) if isinstance(op, str) else op
+        shorter = simpler(self, op, args, params)
+        if shorter is not None:
+            return shorter
+        key = None
+        if not op.random:
+            key = (op.name, tuple(_identity(a) for a in args), tuple(_hashable(v) for v in params.values()))
+            if key in self.known:
+                return self.known[key]
+        line = new_line(op, args, params)
+        self.lines.append(line)
+        if key is not None:
+            self.known[key] = line.out
+        return line.out
+
+    def graph(self, outputs: Sequence[Any]) -> Graph:
+        """Return the program that computes `outputs`, without what they do not need."""
+        needed = {o for o in outputs if isinstance(o, Symbol)}
+        kept = []
+        for line in reversed(self.lines):
+            if line.out in needed or line.op.random:
+                kept.append(line)
+                needed.update(a for a in line.args if isinstance(a, Symbol))
+        return Graph(self.inputs, kept[::-1], outputs)
+
+
+def _identity(a: Any) -> Any:
+    if isinstance(a, Symbol):
+        return a
+    return (id(a.array),) if isinstance(a, Const) else (type(a), a)
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if isinstance(value, slice | list | dict) else value
+
+
+def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> Graph:
+    """Rebuild `graph`; `visit` returns the new value of a line, given its new operands."""
+    builder = Builder(graph.inputs)
+    new: dict[Symbol, Any] = {s: s for s in graph.inputs}
+    for line in graph:
+        new[line.out] = visit(builder, line, [new[a] if isinstance(a, Symbol) else a for a in line.args])
+    return builder.graph([new[o] if isinstance(o, Symbol) else o for o in graph.outputs])
+
+
+def _copy(builder: Builder, line: Line, args: list[Any]) -> Any:
+    return builder.emit(line.op, args, line.params)
+
+
+# What needs no computation
+
+
+def simpler(builder: Builder, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    """Return a value that already exists, or a cheaper operation, if it equals `op(*args, **params)`."""
+    rule = _SIMPLER.get(op.name)
+    return rule(builder, args, params) if rule is not None else None
+
+
+def _made_by(value: Any, *names: str) -> Line | None:
+    line = value.line if isinstance(value, Symbol) else None
+    return line if line is not None and line.op.name in names else None
+
+
+def _uniform(value: Any) -> float | None:
+    """Return the number that every element of `value` is known to be."""
+    while (line := _made_by(value, "reshape", "broadcast_to", "select", "narrow", "permute", "clone")) is not None:
+        value = line.args[0]
+    line = _made_by(value, "full", "full_like")
+    return None if line is None else line.params["value"]
+
+
+def _select(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = args
+    line = _made_by(x, "stack")
+    if line is not None and line.params["dim"] == params["dim"]:
+        return line.args[params["index"]]
+    line = _made_by(x, "reshape")
+    if line is None or params["dim"] != 0 or len(x.shape) < 2:
+        return None
+    source = line.args[0]  # (T * B, ...) seen as (T, B, ...): a row of it is a range of the source
+    if len(source.shape) == len(x.shape) - 1 and source.shape[1:] == x.shape[2:]:
+        rows = x.shape[1]
+        start = params["index"] * rows
+        return builder.emit("narrow", [source], {"dim": 0, "start": start, "stop": start + rows})
+    return None
+
+
+def _narrow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = args
+    dim, start, stop = params["dim"], params["start"], params["stop"]
+    if (start, stop) == (0, x.shape[dim]):
+        return x
+    line = _made_by(x, "narrow")
+    if line is not None and line.params["dim"] == dim:
+        first = line.params["start"]
+        return builder.emit("narrow", [line.args[0]], {"dim": dim, "start": first + start, "stop": first + stop})
+    line = _made_by(x, "cat")
+    if line is not None and line.params["dim"] == dim:
+        at = 0
+        for part in line.args:
+            end = at + part.shape[dim]
+            if at <= start and stop <= end:
+                return builder.emit("narrow", [part], {"dim": dim, "start": start - at, "stop": stop - at})
+            at = end
+    return None
+
+
+def _reshape(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = args
+    if x.shape == params["shape"]:
+        return x
+    line = _made_by(x, "reshape")
+    return None if line is None else builder.emit("reshape", [line.args[0]], params)
+
+
+def _permute(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = args
+    dims = params["dims"]
+    if dims == tuple(range(len(dims))):
+        return x
+    line = _made_by(x, "permute")
+    if line is None:
+        return None
+    inner = line.params["dims"]
+    return builder.emit("permute", [line.args[0]], {"dims": tuple(inner[d] for d in dims)})
+
+
+def _pieces(parts: Sequence[Any], name: str, dim: int) -> Any:
+    """Return the value that `parts` cut along `dim` into every slice, in order, if there is one."""
+    first = _made_by(parts[0], name)
+    if first is None or first.params["dim"] != dim:
+        return None
+    whole = first.args[0]
+    at = 0
+    for part in parts:
+        line = _made_by(part, name)
+        if line is None or line.args[0] is not whole or line.params["dim"] != dim:
+            return None
+        if line.params["index" if name == "select" else "start"] != at:
+            return None
+        at = at + 1 if name == "select" else line.params["stop"]
+    return whole if at == whole.shape[dim] else None
+
+
+def _cat(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    dim = params["dim"]
+    if len(args) == 1:
+        return args[0]
+    whole = _pieces(args, "narrow", dim)
+    if whole is not None:
+        return whole
+    whole = _pieces(args, "select", 0) if dim == 0 else None
+    if whole is not None and len(whole.shape) > 1:
+        return builder.emit("reshape", [whole], {"shape": (math.prod(whole.shape[:2]), *whole.shape[2:])})
+    return None
+
+
+def _stack(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    whole = _pieces(args, "select", params["dim"])
+    if whole is not None:
+        return whole
+    if params["dim"] == 0 and args[0].shape:  # a stack is a cat seen in another shape, so that both share memory
+        joined = builder.emit("cat", args, {"dim": 0})
+        return builder.emit("reshape", [joined], {"shape": (len(args), *args[0].shape)})
+    return None
+
+
+def _mul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    for x, y in (args, args[::-1]):
+        one = y if isinstance(y, float | int) else _uniform(y)
+        if one == 1 and isinstance(x, Symbol) and (not isinstance(y, Symbol) or (y.shape == x.shape and y.dtype == x.dtype)):
+            return x
+    return None
+
+
+def _add(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    for x, y in (args, args[::-1]):
+        if isinstance(y, float | int) and y == 0 and isinstance(x, Symbol):
+            return x
+    return None
+
+
+def _broadcast(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    return args[0] if args[0].shape == params["shape"] else None
+
+
+def _linear(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    x, weight = args
+    if len(x.shape) == 1:
+        return None
+    return builder.emit("matmul", [x, builder.emit("permute", [weight], {"dims": (1, 0)})], {})
+
+
+def _matmul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    a, b = args
+    if len(b.shape) != 2 or len(a.shape) < 3:
+        return None
+    flat = builder.emit("reshape", [a], {"shape": (math.prod(a.shape[:-1]), a.shape[-1])})
+    product = builder.emit("matmul", [flat, b], {})
+    return builder.emit("reshape", [product], {"shape": (*a.shape[:-1], b.shape[-1])})
+
+
+_SIMPLER: dict[str, Callable[[Builder, Sequence[Any], dict[str, Any]], Any]] = {
+    "select": _select,
+    "narrow": _narrow,
+    "reshape": _reshape,
+    "permute": _permute,
+    "cat": _cat,
+    "stack": _stack,
+    "mul": _mul,
+    "add": _add,
+    "broadcast_to": _broadcast,
+    "sum_to": _broadcast,
+    "linear": _linear,
+    "matmul": _matmul,
+}
+
+
+# The passes
+
+
+def share(graph: Graph) -> Graph:
+    """Drop dead lines, compute equal lines once, and undo joins and splits that cancel."""
+    return rewrite(graph, _copy)
+
+
+def push_slices(graph: Graph) -> Graph:
+    """Make a slice of an elementwise value the elementwise value of slices, so that gates fuse across a split."""
+    users = graph.users()
+    returned = {o for o in graph.outputs if isinstance(o, Symbol)}
+
+    split: set[Symbol] = set()  # elementwise values of which only slices are used, directly or further on
+    for line in reversed(graph.lines):
+        if line.op.elementwise and line.out not in returned:
+            if all(u.op.name == "narrow" or u.out in split for u in users[line.out]):
+                split.add(line.out)
+    origin: dict[Symbol, Line] = {}
+
+    def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
+        out = _copy(builder, line, args)
+        if line.out in split:
+            origin[out] = line
+        if line.op.name == "narrow" and line.args[0] in split:
+            return sliced(builder, args[0], line.params)
+        return out
+
+    def sliced(builder: Builder, x: Any, params: dict[str, Any]) -> Any:
+        made = x.line if isinstance(x, Symbol) else None
+        if x not in origin or made is None:
+            return builder.emit("narrow", [x], params)
+        parts = [_slice_operand(builder, a, x.shape, params, sliced) for a in made.args]
+        return builder.emit(made.op, parts, made.params)
+
+    return rewrite(graph, visit)
+
+
+def _slice_operand(builder: Builder, a: Any, shape: tuple[int, ...], params: dict[str, Any], sliced: Any) -> Any:
+    """Return the part of an operand, broadcast to `shape`, that a slice of the result needs."""
+    dim = params["dim"] - (len(shape) - len(getattr(a, "shape", ())))
+    if isinstance(a, Const):
+        return a if dim < 0 or a.shape[dim] == 1 else builder.emit("narrow", [a], {**params, "dim": dim})
+    if not isinstance(a, Symbol) or dim < 0 or a.shape[dim] == 1:
+        return a
+    return sliced(builder, a, {**params, "dim": dim})
+
+
+def batch_products(graph: Graph) -> Graph:
+    """Make products that share their right-hand side and do not depend on one another a single product.
+
+    The products of an input projection leave the time loop this way, forward and backward.
+    """
+    groups: dict[Any, list[Line]] = {}
+    for line in graph:
+        matrices = line.op.name == "matmul" and len(line.args[0].shape) == len(line.args[1].shape) == 2
+        if matrices and _made_by(line.args[0], "permute") is None:  # joining transposed values would copy them
+            groups.setdefault(line.args[1], []).append(line)
+    together: dict[Symbol, tuple[Any, int]] = {}
+    for weight, lines in groups.items():
+        if len(lines) > 1:
+            for generation, members in _generations(graph, lines).items():
+                if len(members) > 1:
+                    for line in members:
+                        together[line.out] = (weight, generation)
+    if not together:
+        return graph
+    batches: dict[tuple[Any, int], list[Line]] = {}
+    for line in graph:
+        if line.out in together:
+            batches.setdefault(together[line.out], []).append(line)
+    return _with_batches(graph, list(batches.values()))
+
+
+def _generations(graph: Graph, members: list[Line]) -> dict[int, list[Line]]:
+    """Sort `members` by how many of them stand in a row before each: equal numbers are independent."""
+    inside = {m.out for m in members}
+    depth: dict[Symbol, int] = {}
+    found: dict[int, list[Line]] = {}
+    for line in graph:
+        above = max((depth.get(a, 0) for a in line.args if isinstance(a, Symbol)), default=0)
+        if line.out in inside:
+            found.setdefault(above, []).append(line)
+            above += 1
+        if above:
+            depth[line.out] = above
+    return found
+
+
+def _with_batches(graph: Graph, batches: list[list[Line]]) -> Graph:
+    """Rebuild `graph` with each batch of products as one, in an order in which all operands are there."""
+    leader = {line.out: i for i, batch in enumerate(batches) for line in batch}
+    builder = Builder(graph.inputs)
+    new: dict[Symbol, Any] = {s: s for s in graph.inputs}
+    done: set[Any] = set()
+
+    def needs(job: Any) -> list[Any]:
+        lines = batches[job] if isinstance(job, int) else [job]
+        return [a for line in lines for a in line.args if isinstance(a, Symbol)]
+
+    def job_of(value: Symbol) -> Any:
+        return leader.get(value, value.line)
+
+    for line in graph:
+        stack = [job_of(line.out)]
+        while stack:
+            job = stack[-1]
+            if job in done:
+                stack.pop()
+                continue
+            missing = [job_of(a) for a in needs(job) if a not in new]
+            if missing:
+                stack.extend(missing)
+                continue
+            stack.pop()
+            done.add(job)
+            if isinstance(job, int):
+                _emit_batch(builder, batches[job], new)
+            else:
+                new[job.out] = _copy(builder, job, [new[a] if isinstance(a, Symbol) else a for a in job.args])
+    return builder.graph([new[o] if isinstance(o, Symbol) else o for o in graph.outputs])
+
+
+def _emit_batch(builder: Builder, batch: list[Line], new: dict[Symbol, Any]) -> None:
+    lefts = [new[line.args[0]] for line in batch]
+    order = sorted(range(len(batch)), key=lambda i: _position(lefts[i]))
+    joined = builder.emit("cat", [lefts[i] for i in order], {"dim": 0})
+    product = builder.emit("matmul", [joined, new[batch[0].args[1]]], {})
+    at = 0
+    for i in order:
+        end = at + lefts[i].shape[0]
+        new[batch[i].out] = builder.emit("narrow", [product], {"dim": 0, "start": at, "stop": end})
+        at = end
+
+
+def _position(value: Any) -> int:
+    """Return where in a longer value `value` stands: batches in that order need no copies."""
+    line = _made_by(value, "select", "narrow")
+    return 0 if line is None else line.params.get("index", line.params.get("start", 0))
+
+
+def copy_transposed(graph: Graph) -> Graph:
+    """Give a transposed matrix that several products share one row-major copy: BLAS reads that faster."""
+    shared: dict[Symbol, int] = {}
+    for line in graph:
+        if line.op.name == "matmul" and _made_by(line.args[1], "permute") is not None:
+            shared[line.args[1]] = shared.get(line.args[1], 0) + 1
+
+    def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
+        if line.op.name == "matmul" and shared.get(line.args[1], 0) > 1:
+            return builder.emit("matmul", [args[0], builder.emit("clone", [args[1]], {})], {})
+        return _copy(builder, line, args)
+
+    return rewrite(graph, visit)
+
+
+PASSES: dict[str, Callable[[Graph], Graph]] = {
+    "share": share,
+    "batch_products": batch_products,
+    "push_slices": push_slices,
+    "copy_transposed": copy_transposed,
+}
+
+
+def improve(graph: Graph, without: Sequence[str] = ()) -> Graph:
+    """Return `graph` after every pass but those named in `without`."""
+    for name, improved in PASSES.items():
+        if name not in without:
+            graph = improved(graph)
+    return graph
