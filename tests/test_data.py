@@ -121,8 +121,14 @@ def test_count_models_of_the_english_text():
 def test_count_model_errors():
     with pytest.raises(ArgumentError, match="split 10"):
         data.ngram_bits(np.zeros(10, int), 10, 2, 2)
-    with pytest.raises(ArgumentError, match="64 bits"):
-        data.ngram_bits(np.zeros(100, int), 50, 100, 12)
+    with pytest.raises(ArgumentError, match="order 5"):
+        data.ngram_bits(np.zeros(10, int), 4, 2, 5)
+
+
+def test_count_models_of_many_symbols_and_of_one():
+    codes = np.random.default_rng(0).integers(0, 50_000, 1000)
+    assert data.ngram_bits(codes, 900, 50_000, 8) == pytest.approx(counted(codes.tolist(), 900, 50_000, 8, 0.01))
+    assert data.ngram_bits(np.zeros(50, int), 40, 1, 3, None) == 0.0
 
 
 # Datasets and loaders

@@ -34,36 +34,30 @@ def ngram_bits(codes: Array, split: int, size: int, order: int, smoothing: float
     Raises
     ------
     ArgumentError
-        If `split` leaves too little before or nothing behind it, or the symbols are too many for the order.
+        If `split` leaves too little before or nothing behind it.
     """
     codes = np.asarray(codes, np.int64)
     if not order <= split < len(codes):
         raise ArgumentError(f"ngram_bits: split {split} is not between order {order} and the length {len(codes)}")
-    if size**order >= 2**63:
-        raise ArgumentError(f"ngram_bits: order {order} of {size} symbols is too high to count in 64 bits")
     p = np.full(len(codes) - split, 1 / size)
-    for n in range(1 if smoothing is None else order, order + 1):
-        seen, asked = _grams(codes[:split], n, size), _grams(codes[split - n + 1 :], n, size)
-        kinds, counts = np.unique(seen, return_counts=True)
-        count = _looked_up(asked, kinds, counts)
-        total = _looked_up(asked // size, *np.unique(seen // size, return_counts=True))
+    grams = np.zeros(len(codes) + 1, np.int64)  # one number for each run of n symbols, in the order of their ends
+    for n in range(1, order + 1):
+        contexts = grams[:-1]
+        grams = np.unique(contexts * size + codes[n - 1 :], return_inverse=True)[1]
+        if smoothing is not None and n < order:
+            continue
+        cut = split - n + 1
+        seen, asked = contexts[:cut], contexts[cut:]
+        count = _counts(grams[:cut], grams[cut:])
+        total = _counts(seen, asked)
         if smoothing is None:
-            followers = _looked_up(asked // size, *np.unique(kinds // size, return_counts=True))
+            followers = _counts(seen[np.unique(grams[:cut], return_index=True)[1]], asked)
             p = np.where(total > 0, (count + followers * p) / np.maximum(total + followers, 1), p)
         else:
             p = (count + smoothing) / (total + smoothing * size)
     return float(-np.log2(p).mean())
 
 
-def _grams(codes: Array, n: int, size: int) -> Array:
-    """Return each run of `n` adjacent symbols as one number, its last symbol in the lowest place."""
-    grams = np.zeros(len(codes) - n + 1, np.int64)
-    for i in range(n):
-        grams = grams * size + codes[i : len(codes) - n + 1 + i]
-    return grams
-
-
-def _looked_up(wanted: Array, kinds: Array, counts: Array) -> Array:
-    """Return the count of each of `wanted` among the sorted `kinds`; 0 for those that are not there."""
-    place = np.minimum(np.searchsorted(kinds, wanted), len(kinds) - 1)
-    return np.where(kinds[place] == wanted, counts[place], 0)
+def _counts(seen: Array, asked: Array) -> Array:
+    """Return how often each of `asked` stands in `seen`."""
+    return np.bincount(seen, minlength=int(asked.max()) + 1)[asked]
