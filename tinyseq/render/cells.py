@@ -73,10 +73,10 @@ def cell(model: Model, repeats: Repeats, loop: Loop, tile: Tile, look: Look, out
     for n in loop.leaving.get(tile.core, ()):
         item = items[tile.members[n]]
         made.outs[f"o{n}"] = tile.members[n]
-        title = look.tooltip(item)
-        scene.spots[f"o{n}"] = Spot(look.chip(item.name or item.label, item.kind, title))
+        scene.spots[f"o{n}"] = Spot(look.chip(item.name or item.label, item.kind, look.tooltip(item)))
         scene.bottom.append(f"o{n}")
-        scene.wires.append(Wire(f"n{n}", f"o{n}", Curve((), arrow=False, gradient=item.gradient, title=title)))
+        scene.wires.append(Wire(f"n{n}", f"o{n}", look.bundle(repeats.leaving.get(tile.members[n], ()), model)))
+        scene.wires[-1].curve.arrow = False
     made.scene = scene
     return made
 

@@ -49,6 +49,7 @@ class Repeats:
 
     loops: list[Loop]
     where: dict[int, tuple[int, int, int]]
+    leaving: dict[int, list[Link]] = field(default_factory=dict)  # by item: links to other steps, or out of the loop
 
 
 def find_loops(model: Model) -> Repeats:
@@ -134,6 +135,7 @@ def _find_roles(model: Model, repeats: Repeats) -> None:
         loop = repeats.loops[a[0]]
         core = loop.tiles[a[1]].core
         leaving.setdefault((a[0], core), set()).add(a[2])
+        repeats.leaving.setdefault(link.source, []).append(link)
         if b is not None and a[0] == b[0]:
             loop.states.setdefault(core, set()).add(a[2])
             loop.roles.setdefault(loop.tiles[b[1]].core, {}).setdefault((b[2], link.position), (a[2], b[1] - a[1]))

@@ -67,6 +67,7 @@ class Link:
     target: int
     position: int
     gradient: float | None = None
+    least: float | None = None  # where it stands for the same link of several steps, of which `gradient` is the largest
 
 
 @dataclass(slots=True)

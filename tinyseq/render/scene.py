@@ -160,7 +160,7 @@ class Look:
         wide = style.text_width(lines[0], bold=bool(item.name)) + 14
         if "shape" in self.show and item.shape and not self.backward:
             lines.append(style.shape_text(item.shape))
-            wide = max(wide, style.text_width(lines[-1], style.SMALL) + 10)
+            wide = max(wide, style.text_width(lines[-1], style.SMALL) + 16)
         if "value" in self.show and not item.shape and item.value and not self.backward and item.op != "leaf":
             lines.append(item.value)
             wide = max(wide, NUMBER)
@@ -186,8 +186,20 @@ class Look:
         if wanted:
             size = "not computed" if link.gradient is None else style.number_text(link.gradient)
             title += f"\ngradient: {size}"
+            if link.least is not None:
+                title += f" at most, {style.number_text(link.least)} at least over the steps"
         missing = wanted and link.gradient is None and model.sizes_known
         return Curve((), gradient=link.gradient if wanted else None, missing=missing, title=title, data=tuple(data))
+
+    def bundle(self, links: Iterable[Link], model: Model) -> Curve:
+        """Return one edge for several links that run together: it shows the largest gradient of theirs."""
+        ordered = sorted(links, key=lambda link: link.gradient or -1.0, reverse=True)
+        if not ordered:
+            return Curve((), missing=model.sizes_known)
+        curve = self.curve(ordered[0], model)
+        if len(ordered) > 1:
+            curve.title = "\n\n".join([self.curve(link, model).title for link in ordered[:6]])
+        return curve
 
     def tooltip(self, item: Item) -> str:
         """Return all that is known of `item`, in lines."""

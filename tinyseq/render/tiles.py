@@ -4,12 +4,13 @@ Lines between cells run where no node stands: below the cells, up in the gap bef
 What comes from outside of a loop runs along the top, what leaves it along the bottom.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 from tinyseq.render.cells import Cell, Port, cell, is_chip, lay_out
 from tinyseq.render.engines import Engine
-from tinyseq.render.loops import Loop, Repeats, find_loops
-from tinyseq.render.model import Link, Model
+from tinyseq.render.loops import Loop, Place, Repeats, find_loops
+from tinyseq.render.model import Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point
 from tinyseq.render.scene import Look, Scene, Spot, Wire, common_path, leaf_chip, parts
 
@@ -40,11 +41,32 @@ def unrolled(model: Model, look: Look, program: Engine) -> Picture:
 def rolled(model: Model, look: Look, program: Engine) -> Picture:
     """Return the picture with one time step of each loop, its states returning through a delay."""
     repeats, outer = _prepared(model)
+    model = _gathered(model, repeats)
     rows = [Row(p, [cell(model, repeats, p, p.typical(), look, outer)]) for p in repeats.loops]
     lay_out([c for row in rows for c in row.cells], program)
     for row in rows:
         _roll(row, model, repeats, look)
     return _compose(model, repeats, outer, rows, look, program)
+
+
+def _gathered(model: Model, repeats: Repeats) -> Model:
+    """Return `model` with each link of a typical step showing the range of its gradients over all such steps."""
+    links = list(model.links)
+    for loop in repeats.loops:
+        typical = loop.typical()
+        alike = [t for t in loop.tiles if t.core == typical.core]
+        over: dict[Place, list[float]] = {}
+        for t in alike:
+            for n in (*t.inner, *t.entering):
+                link = model.links[n]
+                if link.gradient is not None:
+                    over.setdefault((repeats.where[link.target][2], link.position), []).append(link.gradient)
+        for n in (*typical.inner, *typical.entering):
+            link = links[n]
+            found = over.get((repeats.where[link.target][2], link.position))
+            if found:
+                links[n] = replace(link, gradient=max(found), least=min(found))
+    return replace(model, links=links)
 
 
 def _prepared(model: Model) -> tuple[Repeats, set[int]]:
@@ -68,21 +90,26 @@ def _prepared(model: Model) -> tuple[Repeats, set[int]]:
 
 # One loop
 
+HALF = math.nan  # stands for half of the height of a loop's picture, which is known last
 
-def _tracks(cells: list[Cell]) -> tuple[float, float]:
-    """Return the room above and below a cell's nodes for the lines of its states."""
-    most = max((len([p for p in c.ins.values() if p.role is not None]) for c in cells), default=0)
-    return HEAD + TRACK * most + 4, EDGE + TRACK * (most + 1)
+
+def _tracks(cells: list[Cell]) -> tuple[float, float, int]:
+    """Return the room above and below a cell's nodes for the lines of its states, and how many there are."""
+    most = max((len(_states(c)) for c in cells), default=0)
+    return HEAD + TRACK * most + 8, EDGE + TRACK * (most + 1), most
+
+
+def _states(c: Cell) -> list[str]:
+    """Return the chips through which states enter, from left to right."""
+    return sorted((k for k, p in c.ins.items() if p.role is not None), key=lambda k: c.at[k][0])
 
 
 def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look) -> None:
     """Set the cells of `row` side by side and draw the lines between them."""
     cells, picture, where = row.cells, row.picture, repeats.where
-    above, below = _tracks(cells)
-    states = max(len([p for p in c.ins.values() if p.role is not None]) for c in cells)
-    gap = 2 * EDGE + TRACK * max(1, states)
-    bus = sorted({key[1:] for c in cells for key, p in c.ins.items() if p.role is None})
-    roof = 20 + TRACK * len(bus) + (6 if bus else 0)
+    above, below, most = _tracks(cells)
+    gap = 2 * EDGE + TRACK * max(1, most)
+    roof = _roof(row)
     height = max(c.picture.h for c in cells) + above + below
     x, left = gap, []
     for c in cells:
@@ -91,76 +118,114 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
         picture.put(c.picture, x + 4, roof + above)
         x += c.picture.w + 8 + gap
     names = {c.outs[key]: (n, key) for n, c in enumerate(cells) for key in c.outs}
-    middle = roof + height / 2
+    floor = roof + above + max(c.picture.h for c in cells)
     for n, c in enumerate(cells):
-        incoming = sorted((k for k, p in c.ins.items() if p.role is not None), key=lambda k: c.at[k][0])
-        for rank, key in enumerate(incoming):
+        for rank, key in enumerate(_states(c)):
             port = c.ins[key]
             goal = _chip_edge(c, key, left[n] + 4, roof + above, top=True)
-            turn = roof + above - 6 - TRACK * rank
-            up = left[n] - EDGE - TRACK * rank
-            for link in port.sources[:1]:
-                source = names.get(link.source)
-                if source is not None and where[link.source][0] == where[c.tile.members[0]][0]:
-                    start = _chip_edge(cells[source[0]], source[1], left[source[0]] + 4, roof + above, top=False)
-                    low = roof + above + max(k.picture.h for k in cells) + EDGE + TRACK * rank
-                    points = (start, (start[0], low), (up, low), (up, turn), (goal[0], turn), goal)
-                else:
-                    points = ((0.0, middle), (up, middle), (up, turn), (goal[0], turn), goal)
-                if source is not None or link.source in outer:
-                    picture.curves.append(_line(points, port, look, model))
-        for key, port in c.ins.items():
-            if port.role is None:
-                track = 20 + TRACK * bus.index(key[1:])
-                goal = _chip_edge(c, key, left[n] + 4, roof + above, top=True)
-                points = ((gap / 2, track), (goal[0], track), goal)
-                picture.curves.append(_line(points, port, look, model))
-    if bus:
-        low = 20 + TRACK * (len(bus) - 1)
-        picture.curves.append(Curve(((0.0, middle), (gap / 2, middle), (gap / 2, 20.0)), True, arrow=False))
-        picture.curves[-1].faint = low < 0
+            turn, up = roof + above - 9 - TRACK * rank, left[n] - EDGE - TRACK * rank
+            first = port.sources[0].source if port.sources else -1
+            end = ((up, turn), (goal[0], turn), goal)
+            if first in names and where[first][0] == where[c.tile.members[0]][0]:
+                k, out = names[first]
+                start = _chip_edge(cells[k], out, left[k] + 4, roof + above, top=False)
+                low = floor + EDGE + TRACK * rank
+                picture.curves.append(_line((start, (start[0], low), (up, low), *end), port, look, model))
+            elif first in outer or first in where:
+                picture.curves.append(_line(((0.0, HALF), (up, HALF), *end), port, look, model))
     picture.w, picture.h = x, roof + height
+    _enter(row, left, roof + above, look, model)
     _leave(row, model, repeats, left, roof + above, look)
-    picture.frames.insert(0, Frame(0, 0, picture.w, picture.h + 10, _loop_label(model, row.loop)))
-    picture.h += 10
+    _settle(row, _loop_label(model, row.loop))
+
+
+def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
+    """Draw the one cell of `row` with its states returning through a delay."""
+    (c,) = row.cells
+    picture, steps = row.picture, [t.step for t in row.loop.tiles]
+    above, below, most = _tracks(row.cells)
+    roof, x0 = _roof(row), 24.0
+    top, right = roof + above, x0 + c.picture.w + 8
+    height = c.picture.h + above + below
+    picture.frames.append(Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", step=True))
+    picture.put(c.picture, x0 + 4, top)
+    for rank, key in enumerate(reversed(_states(c))):
+        port = c.ins[key]
+        assert port.role is not None
+        start = _chip_edge(c, f"o{port.role[0]}", x0 + 4, top, top=False)
+        goal = _chip_edge(c, key, x0 + 4, top, top=True)
+        low, turn = top + c.picture.h + EDGE + TRACK * rank, top - 9 - TRACK * rank
+        delay = f"t − {port.role[1]}" if steps[0] < steps[-1] else f"t + {port.role[1]}"
+        box = look.chip(delay, "state", f"delay: {port.label} is what the step before has handed over")
+        box.x, box.y = right + 34 + 50 * rank, top + c.picture.h / 2
+        first = (start, (start[0], low), (box.x, low), (box.x, box.y + box.h / 2))
+        second = ((box.x, box.y - box.h / 2), (box.x, turn), (goal[0], turn), goal)
+        picture.curves += [_line(first, port, look, model), _line(second, port, look, model)]
+        picture.boxes.append(box)
+    picture.w, picture.h = right + 50 * most + 22, roof + height
+    _enter(row, [x0], top, look, model)
+    _leave(row, model, repeats, [x0], top, look)
+    _settle(row, f"{_loop_label(model, row.loop)}  × {len(steps)}")
+
+
+def _outside(row: Row) -> list[str]:
+    """Return the chips through which values from outside of the loop enter, each with a line of its own on top."""
+    return sorted({key for c in row.cells for key, p in c.ins.items() if p.role is None})
+
+
+def _roof(row: Row) -> float:
+    lines = len(_outside(row))
+    return 22 + TRACK * lines + (4 if lines else 0)
+
+
+def _enter(row: Row, left: list[float], top: float, look: Look, model: Model) -> None:
+    """Draw the lines on top of the cells, which bring what was computed before the loop."""
+    curves = row.picture.curves
+    for n, key in enumerate(_outside(row)):
+        y, x, last = 22 + TRACK * n, 8.0 + 4 * n, 0.0
+        for c, dx in zip(row.cells, left, strict=True):
+            if key in c.ins:
+                goal = _chip_edge(c, key, dx + 4, top, top=True)
+                curves.append(_line(((goal[0], y), goal), c.ins[key], look, model))
+                last = goal[0]
+        curves.append(Curve(((0.0, HALF), (x, HALF), (x, y), (last, y)), True, arrow=False))
 
 
 def _leave(row: Row, model: Model, repeats: Repeats, left: list[float], top: float, look: Look) -> None:
-    """Draw the lines that run from the cells to what is computed after the loop."""
+    """Draw the lines below the cells, which collect what is used after the loop."""
     picture, where = row.picture, repeats.where
-    used: dict[int, Link] = {}
-    for link in model.links:
-        a, b = where.get(link.source), where.get(link.target)
-        if a is not None and (b is None or b[0] != a[0]):
-            used.setdefault(link.source, link)
-    labels: list[str] = []
-    right = picture.w - 8
-    middle = picture.h / 2
-    floor = picture.h + 10
-    for n, c in enumerate(row.cells):
+    lines: dict[str, float] = {}  # what leaves, and where its line begins
+    floor, right = picture.h + 10, picture.w
+    for c, dx in zip(row.cells, left, strict=True):
+        loop = where[c.tile.members[0]][0]
         for key, i in c.outs.items():
-            if i in used:
+            links = [k for k in repeats.leaving.get(i, ()) if where.get(k.target, (-1,))[0] != loop]
+            if links:
                 label = model.items[i].title
-                if label not in labels:
-                    labels.append(label)
-                y = floor + TRACK * labels.index(label)
-                start = _chip_edge(c, key, left[n] + 4, top, top=False)
-                points = (start, (start[0], y), (right, y))
-                curve = _line(points, Port("", None, [used[i]]), look, model)
-                curve.arrow = False
-                picture.curves.append(curve)
-    if labels:
-        low = floor + TRACK * (len(labels) - 1)
-        picture.curves.append(Curve(((right, low), (right, middle), (picture.w, middle)), True, arrow=False))
-        picture.h = low + 6
+                start = _chip_edge(c, key, dx + 4, top, top=False)
+                lines.setdefault(label, start[0])
+                y = floor + TRACK * list(lines).index(label)
+                picture.curves.append(_line((start, (start[0], y)), Port("", None, links), look, model))
+                picture.curves[-1].arrow = False
+    for n, x in enumerate(lines.values()):
+        y, out = floor + TRACK * n, right - 8 - 4 * n
+        points = ((x, y), (out, y), (out, HALF), (right, HALF))
+        picture.curves.append(Curve(points, True, arrow=False))
+    picture.h = floor + TRACK * len(lines) if lines else picture.h + 10
+
+
+def _settle(row: Row, label: str) -> None:
+    """Put the frame around the loop, and what was to be at half of its height there."""
+    picture = row.picture
+    picture.frames.insert(0, Frame(0, 0, picture.w, picture.h, label))
+    half = picture.h / 2
+    for c in picture.curves:
+        c.points = tuple([(x, half if y != y else y) for x, y in c.points])
 
 
 def _line(points: tuple[Point, ...], port: Port, look: Look, model: Model) -> Curve:
     """Return the line through `points` for the links of `port`."""
-    if port.sources:
-        curve = look.curve(port.sources[0], model)
-    else:
-        curve = Curve((), missing=True)
+    curve = look.bundle(port.sources, model)
     curve.points = points[::-1] if look.backward else points
     curve.straight = True
     return curve
@@ -175,47 +240,6 @@ def _chip_edge(c: Cell, key: str, dx: float, dy: float, *, top: bool) -> Point:
 def _loop_label(model: Model, loop: Loop) -> str:
     path = ".".join(common_path(model.items[i] for t in loop.tiles[:2] for i in t.members))
     return path or "loop"
-
-
-def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
-    """Draw the one cell of `row` with its states returning through a delay."""
-    (c,) = row.cells
-    picture, steps = row.picture, [t.step for t in row.loop.tiles]
-    above, below = _tracks(row.cells)
-    back = sorted((k for k, p in c.ins.items() if p.role is not None), key=lambda k: -c.at[k][0])
-    bus = [k for k, p in c.ins.items() if p.role is None]
-    roof, x0 = 24.0, 24.0
-    height = c.picture.h + above + below
-    wide, top = c.picture.w + 8, roof + above
-    picture.put(c.picture, x0 + 4, top)
-    right = x0 + wide
-    for rank, key in enumerate(back):
-        port = c.ins[key]
-        assert port.role is not None
-        start = _chip_edge(c, f"o{port.role[0]}", x0 + 4, top, top=False)
-        goal = _chip_edge(c, key, x0 + 4, top, top=True)
-        low = top + c.picture.h + EDGE + TRACK * rank
-        turn = top - 6 - TRACK * rank
-        column = right + 34 + 50 * rank
-        delay = f"t − {port.role[1]}" if steps[0] < steps[-1] else f"t + {port.role[1]}"
-        box = look.chip(delay, "state", f"delay: {port.label} is what the step before has handed over")
-        box.x, box.y = column, top + c.picture.h / 2
-        first = (start, (start[0], low), (column, low), (column, box.y + box.h / 2))
-        second = ((column, box.y - box.h / 2), (column, turn), (goal[0], turn), goal)
-        picture.curves += [_line(first, port, look, model), _line(second, port, look, model)]
-        picture.boxes.append(box)
-    middle = roof + height / 2
-    for n, key in enumerate(bus):
-        goal = _chip_edge(c, key, x0 + 4, top, top=True)
-        y = roof - 6 - TRACK * n
-        points = ((0.0, middle), (8.0 + 4 * n, middle), (8.0 + 4 * n, y), (goal[0], y), goal)
-        picture.curves.append(_line(points, c.ins[key], look, model))
-    picture.frames.insert(0, Frame(x0, roof, wide, height, f"t = {steps[0]} … {steps[-1]}", step=True))
-    picture.w = right + 50 * len(back) + 22
-    picture.h = roof + height
-    _leave(row, model, repeats, [x0], top, look)
-    picture.h += 8
-    picture.frames.insert(0, Frame(0, 0, picture.w, picture.h, f"{_loop_label(model, row.loop)}  × {len(steps)}"))
 
 
 # The whole
