@@ -57,7 +57,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
             array = np.array(data)
         except ValueError as error:
             raise ShapeError(f"tensor: wanted nested lists of equal lengths; {error}") from None
-        if not hasattr(data, "dtype") and (array.dtype.kind == "f" or not array.size):
+        if dtype is None and not hasattr(data, "dtype") and (array.dtype.kind == "f" or not array.size):
             array = array.astype(dtypes.get_default_dtype())
     if dtype is not None:
         array = array.astype(dtypes.as_dtype(dtype), copy=False)
