@@ -48,13 +48,13 @@ class Cell(Module):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ("h",)
-    State: ClassVar[Any] = namedtuple("State", ("h",))  # noqa: PYI024 -- the fields differ from class to class
+    State: ClassVar[Any] = namedtuple("State", ("h",))
     _takes_context: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "state_names" in vars(cls):
-            cls.State = namedtuple(f"{cls.__name__}State", cls.state_names)  # type: ignore[misc]  # noqa: PYI024
+            cls.State = namedtuple(f"{cls.__name__}State", cls.state_names)  # type: ignore[misc]
         cls._takes_context = len(inspect.signature(cls.step).parameters) > 3
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

@@ -186,7 +186,7 @@ def check_sequence(name: str, x: Any, batch_first: bool) -> tuple[int, int]:
     return steps, batch
 
 
-BidirectionalState = namedtuple("BidirectionalState", ("forward", "backward"))  # noqa: PYI024
+BidirectionalState = namedtuple("BidirectionalState", ("forward", "backward"))
 
 MERGES = {
     "concat": lambda a, b: ops.cat([a, b], -1),
