@@ -1,6 +1,6 @@
 """tinyseq: an autograd engine and a framework for recurrent models, over NumPy or CuPy."""
 
-from tinyseq import autograd, cuda
+from tinyseq import autograd, cuda, nn, optim
 from tinyseq.autograd import (
     Tensor,
     enable_grad,
@@ -356,9 +356,11 @@ __all__ = [
     "narrow",
     "ne",
     "neg",
+    "nn",
     "no_grad",
     "normal",
     "ones",
+    "optim",
     "ones_like",
     "permute",
     "pow",
