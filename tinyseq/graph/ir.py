@@ -72,6 +72,15 @@ class Line:
     def __init__(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Symbol) -> None:
         self.op, self.args, self.params, self.out = op, args, params, out
 
+    def again(self, args: Sequence[Any]) -> "Line":
+        """Return this line on other operands of the same shapes."""
+        old = self.out
+        if all([a is b for a, b in zip(args, self.args, strict=True)]):
+            return self
+        line = Line(self.op, tuple(args), self.params, Symbol(old.shape, old.dtype, None, old.owner, old.device))
+        line.out.line = line
+        return line
+
 
 def new_line(op: Op, args: Sequence[Any], params: dict[str, Any], owner: Any = None) -> Line:
     """Return a line with a new result, whose shape and dtype follow from the rules of `op`."""

@@ -25,18 +25,22 @@ class Builder:
         self.lines: list[Line] = []
         self.known: dict[Any, Symbol] = {}
 
-    def emit(self, op: Op | str, args: Sequence[Any], params: dict[str, Any]) -> Any:
-        """Return the result of one operation, from an earlier line if there is one."""
+    def emit(self, op: Op | str, args: Sequence[Any], params: dict[str, Any], like: Line | None = None) -> Any:
+        """Return the result of one operation, from an earlier line if there is one.
+
+        `like` is a line with the same result, whose shape need not be worked out again.
+        """
         op = named(op) if isinstance(op, str) else op
         shorter = simpler(self, op, args, params)
         if shorter is not None:
             return shorter
         key = None
         if not op.random:
-            key = (op.name, tuple(_identity(a) for a in args), tuple(_hashable(v) for v in params.values()))
-            if key in self.known:
-                return self.known[key]
-        line = new_line(op, args, params)
+            key = (op.name, *map(_identity, args), *map(_hashable, params.values()))
+            known = self.known.get(key)
+            if known is not None:
+                return known
+        line = new_line(op, args, params) if like is None else like.again(args)
         self.lines.append(line)
         if key is not None:
             self.known[key] = line.out
@@ -54,13 +58,13 @@ class Builder:
 
 
 def _identity(a: Any) -> Any:
-    if isinstance(a, Symbol):
+    if type(a) is Symbol:
         return a
     return (id(a.array),) if isinstance(a, Const) else (type(a), a)
 
 
 def _hashable(value: Any) -> Any:
-    return repr(value) if isinstance(value, slice | list | dict) else value
+    return repr(value) if type(value) in (slice, list, dict) else value
 
 
 def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> Graph:
@@ -73,7 +77,7 @@ def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> G
 
 
 def _copy(builder: Builder, line: Line, args: list[Any]) -> Any:
-    return builder.emit(line.op, args, line.params)
+    return builder.emit(line.op, args, line.params, line)
 
 
 # What needs no computation

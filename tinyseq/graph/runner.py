@@ -1,6 +1,8 @@
 """Which runner executes a captured program on this machine."""
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from tinyseq.backend import Array
@@ -17,5 +19,18 @@ def runner_for(graph: Graph, without: Sequence[str] = ()) -> Runner:
 
     `without` names passes to leave out, and "native" for the plain runner.
     """
-    better = improve(graph, without)
-    return Native(better) if "native" not in without and can_run(better) else Replay(better)
+    with collector_paused():
+        better = improve(graph, without)
+        return Native(better) if "native" not in without and can_run(better) else Replay(better)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from searching, again and again, the many small objects of a plan in the making."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
