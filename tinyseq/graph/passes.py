@@ -4,249 +4,12 @@
 drops what nobody uses, shares what is computed twice, and undoes joins and splits that cancel.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyseq.core.op import Op
-from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
-
-
-def named(name: str) -> Op:
-    """Return the operation called `name`."""
-    return Op.registry[name]
-
-
-class Builder:
-    """Collects the lines of a new program; equal lines become one."""
-
-    def __init__(self, inputs: Sequence[Symbol]) -> None:
-        self.inputs = list(inputs)
-        self.lines: list[Line] = []
-        self.known: dict[Any, Symbol] = {}
-
-    def emit(self, op: Op | str, args: Sequence[Any], params: dict[str, Any], like: Line | None = None) -> Any:
-        """Return the result of one operation, from an earlier line if there is one.
-
-        `like` is a line with the same result, whose shape need not be worked out again.
-        """
-        op = named(op) if isinstance(op, str) else op
-        shorter = simpler(self, op, args, params)
-        if shorter is not None:
-            return shorter
-        key = None
-        if not op.random:
-            key = (op.name, *map(_identity, args), *map(_hashable, params.values()))
-            known = self.known.get(key)
-            if known is not None:
-                return known
-        line = new_line(op, args, params) if like is None else like.again(args)
-        self.lines.append(line)
-        if key is not None:
-            self.known[key] = line.out
-        return line.out
-
-    def graph(self, outputs: Sequence[Any]) -> Graph:
-        """Return the program that computes `outputs`, without what they do not need."""
-        needed = {o for o in outputs if isinstance(o, Symbol)}
-        kept = []
-        for line in reversed(self.lines):
-            if line.out in needed or line.op.random:
-                kept.append(line)
-                needed.update(a for a in line.args if isinstance(a, Symbol))
-        return Graph(self.inputs, kept[::-1], outputs)
-
-
-def _identity(a: Any) -> Any:
-    if type(a) is Symbol:
-        return a
-    return (id(a.array),) if isinstance(a, Const) else (type(a), a)
-
-
-def _hashable(value: Any) -> Any:
-    return repr(value) if type(value) in (slice, list, dict) else value
-
-
-def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> Graph:
-    """Rebuild `graph`; `visit` returns the new value of a line, given its new operands."""
-    builder = Builder(graph.inputs)
-    new: dict[Symbol, Any] = {s: s for s in graph.inputs}
-    for line in graph:
-        new[line.out] = visit(builder, line, [new[a] if isinstance(a, Symbol) else a for a in line.args])
-    return builder.graph([new[o] if isinstance(o, Symbol) else o for o in graph.outputs])
-
-
-def _copy(builder: Builder, line: Line, args: list[Any]) -> Any:
-    return builder.emit(line.op, args, line.params, line)
-
-
-# What needs no computation
-
-
-def simpler(builder: Builder, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """Return a value that already exists, or a cheaper operation, if it equals `op(*args, **params)`."""
-    rule = _SIMPLER.get(op.name)
-    return rule(builder, args, params) if rule is not None else None
-
-
-def _made_by(value: Any, *names: str) -> Line | None:
-    line = value.line if isinstance(value, Symbol) else None
-    return line if line is not None and line.op.name in names else None
-
-
-def _uniform(value: Any) -> float | None:
-    """Return the number that every element of `value` is known to be."""
-    while (line := _made_by(value, "reshape", "broadcast_to", "select", "narrow", "permute", "clone")) is not None:
-        value = line.args[0]
-    line = _made_by(value, "full", "full_like")
-    return None if line is None else line.params["value"]
-
-
-def _select(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    (x,) = args
-    line = _made_by(x, "stack")
-    if line is not None and line.params["dim"] == params["dim"]:
-        return line.args[params["index"]]
-    line = _made_by(x, "reshape")
-    if line is None or params["dim"] != 0 or len(x.shape) < 2:
-        return None
-    source = line.args[0]  # (T * B, ...) seen as (T, B, ...): a row of it is a range of the source
-    if len(source.shape) == len(x.shape) - 1 and source.shape[1:] == x.shape[2:]:
-        rows = x.shape[1]
-        start = params["index"] * rows
-        return builder.emit("narrow", [source], {"dim": 0, "start": start, "stop": start + rows})
-    return None
-
-
-def _narrow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    (x,) = args
-    dim, start, stop = params["dim"], params["start"], params["stop"]
-    if (start, stop) == (0, x.shape[dim]):
-        return x
-    line = _made_by(x, "narrow")
-    if line is not None and line.params["dim"] == dim:
-        first = line.params["start"]
-        return builder.emit("narrow", [line.args[0]], {"dim": dim, "start": first + start, "stop": first + stop})
-    line = _made_by(x, "cat")
-    if line is not None and line.params["dim"] == dim:
-        at = 0
-        for part in line.args:
-            end = at + part.shape[dim]
-            if at <= start and stop <= end:
-                return builder.emit("narrow", [part], {"dim": dim, "start": start - at, "stop": stop - at})
-            at = end
-    return None
-
-
-def _reshape(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    (x,) = args
-    if x.shape == params["shape"]:
-        return x
-    line = _made_by(x, "reshape")
-    return None if line is None else builder.emit("reshape", [line.args[0]], params)
-
-
-def _permute(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    (x,) = args
-    dims = params["dims"]
-    if dims == tuple(range(len(dims))):
-        return x
-    line = _made_by(x, "permute")
-    if line is None:
-        return None
-    inner = line.params["dims"]
-    return builder.emit("permute", [line.args[0]], {"dims": tuple(inner[d] for d in dims)})
-
-
-def _pieces(parts: Sequence[Any], name: str, dim: int) -> Any:
-    """Return the value that `parts` cut along `dim` into every slice, in order, if there is one."""
-    first = _made_by(parts[0], name)
-    if first is None or first.params["dim"] != dim:
-        return None
-    whole = first.args[0]
-    at = 0
-    for part in parts:
-        line = _made_by(part, name)
-        if line is None or line.args[0] is not whole or line.params["dim"] != dim:
-            return None
-        if line.params["index" if name == "select" else "start"] != at:
-            return None
-        at = at + 1 if name == "select" else line.params["stop"]
-    return whole if at == whole.shape[dim] else None
-
-
-def _cat(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    dim = params["dim"]
-    if len(args) == 1:
-        return args[0]
-    whole = _pieces(args, "narrow", dim)
-    if whole is not None:
-        return whole
-    whole = _pieces(args, "select", 0) if dim == 0 else None
-    if whole is not None and len(whole.shape) > 1:
-        return builder.emit("reshape", [whole], {"shape": (math.prod(whole.shape[:2]), *whole.shape[2:])})
-    return None
-
-
-def _stack(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    whole = _pieces(args, "select", params["dim"])
-    if whole is not None:
-        return whole
-    if params["dim"] == 0 and args[0].shape:  # a stack is a cat seen in another shape, so that both share memory
-        joined = builder.emit("cat", args, {"dim": 0})
-        return builder.emit("reshape", [joined], {"shape": (len(args), *args[0].shape)})
-    return None
-
-
-def _mul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    for x, y in (args, args[::-1]):
-        one = y if isinstance(y, float | int) else _uniform(y)
-        if one == 1 and isinstance(x, Symbol) and (not isinstance(y, Symbol) or (y.shape == x.shape and y.dtype == x.dtype)):
-            return x
-    return None
-
-
-def _add(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    for x, y in (args, args[::-1]):
-        if isinstance(y, float | int) and y == 0 and isinstance(x, Symbol):
-            return x
-    return None
-
-
-def _broadcast(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    return args[0] if args[0].shape == params["shape"] else None
-
-
-def _linear(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    x, weight = args
-    if len(x.shape) == 1:
-        return None
-    return builder.emit("matmul", [x, builder.emit("permute", [weight], {"dims": (1, 0)})], {})
-
-
-def _matmul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    a, b = args
-    if len(b.shape) != 2 or len(a.shape) < 3:
-        return None
-    flat = builder.emit("reshape", [a], {"shape": (math.prod(a.shape[:-1]), a.shape[-1])})
-    product = builder.emit("matmul", [flat, b], {})
-    return builder.emit("reshape", [product], {"shape": (*a.shape[:-1], b.shape[-1])})
-
-
-_SIMPLER: dict[str, Callable[[Builder, Sequence[Any], dict[str, Any]], Any]] = {
-    "select": _select,
-    "narrow": _narrow,
-    "reshape": _reshape,
-    "permute": _permute,
-    "cat": _cat,
-    "stack": _stack,
-    "mul": _mul,
-    "add": _add,
-    "broadcast_to": _broadcast,
-    "sum_to": _broadcast,
-    "linear": _linear,
-    "matmul": _matmul,
-}
+from tinyseq.graph.builder import Builder, copied, made_by, rewrite
+from tinyseq.graph.ir import Const, Graph, Line, Symbol
+from tinyseq.graph.sums import fill_gaps, gather_sums
 
 
 # The passes
@@ -254,7 +17,7 @@ _SIMPLER: dict[str, Callable[[Builder, Sequence[Any], dict[str, Any]], Any]] = {
 
 def share(graph: Graph) -> Graph:
     """Drop dead lines, compute equal lines once, and undo joins and splits that cancel."""
-    return rewrite(graph, _copy)
+    return rewrite(graph, copied)
 
 
 def push_slices(graph: Graph) -> Graph:
@@ -270,7 +33,7 @@ def push_slices(graph: Graph) -> Graph:
     origin: dict[Symbol, Line] = {}
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
-        out = _copy(builder, line, args)
+        out = copied(builder, line, args)
         if line.out in split:
             origin[out] = line
         if line.op.name == "narrow" and line.args[0] in split:
@@ -305,7 +68,7 @@ def batch_products(graph: Graph) -> Graph:
     groups: dict[Any, list[Line]] = {}
     for line in graph:
         matrices = line.op.name == "matmul" and len(line.args[0].shape) == len(line.args[1].shape) == 2
-        if matrices and _made_by(line.args[0], "permute") is None:  # joining transposed values would copy them
+        if matrices and made_by(line.args[0], "permute") is None:  # joining transposed values would copy them
             groups.setdefault(line.args[1], []).append(line)
     together: dict[Symbol, tuple[Any, int]] = {}
     for weight, lines in groups.items():
@@ -368,7 +131,7 @@ def _with_batches(graph: Graph, batches: list[list[Line]]) -> Graph:
             if isinstance(job, int):
                 _emit_batch(builder, batches[job], new)
             else:
-                new[job.out] = _copy(builder, job, [new[a] if isinstance(a, Symbol) else a for a in job.args])
+                new[job.out] = copied(builder, job, [new[a] if isinstance(a, Symbol) else a for a in job.args])
     return builder.graph([new[o] if isinstance(o, Symbol) else o for o in graph.outputs])
 
 
@@ -386,7 +149,7 @@ def _emit_batch(builder: Builder, batch: list[Line], new: dict[Symbol, Any]) -> 
 
 def _position(value: Any) -> int:
     """Return where in a longer value `value` stands: batches in that order need no copies."""
-    line = _made_by(value, "select", "narrow")
+    line = made_by(value, "select", "narrow")
     return 0 if line is None else line.params.get("index", line.params.get("start", 0))
 
 
@@ -394,22 +157,24 @@ def copy_transposed(graph: Graph) -> Graph:
     """Give a transposed matrix that several products share one row-major copy: BLAS reads that faster."""
     shared: dict[Symbol, int] = {}
     for line in graph:
-        if line.op.name == "matmul" and _made_by(line.args[1], "permute") is not None:
+        if line.op.name == "matmul" and made_by(line.args[1], "permute") is not None:
             shared[line.args[1]] = shared.get(line.args[1], 0) + 1
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
         if line.op.name == "matmul" and shared.get(line.args[1], 0) > 1:
             return builder.emit("matmul", [args[0], builder.emit("clone", [args[1]], {})], {})
-        return _copy(builder, line, args)
+        return copied(builder, line, args)
 
     return rewrite(graph, visit)
 
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "share": share,
+    "gather_sums": gather_sums,
     "batch_products": batch_products,
     "push_slices": push_slices,
     "copy_transposed": copy_transposed,
+    "fill_gaps": fill_gaps,
 }
 
 
