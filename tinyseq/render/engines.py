@@ -37,7 +37,7 @@ class Engine:
         if not sources:
             return []
         if not self.program:
-            return [json.loads(self.run(s, _GRAPH[0], seconds=seconds)) for s in sources]
+            return [json.loads(self.run(s, _GRAPH[0], seconds=seconds), strict=False) for s in sources]
         text = self.run("\n".join(sources), _GRAPH[0], seconds=seconds).decode("utf-8", "replace")
         found = list(_documents(text))
         if len(found) != len(sources):
@@ -163,7 +163,7 @@ def _run_limited(command: Sequence[str], given: bytes, seconds: float) -> tuple[
 
 def _documents(text: str) -> Any:
     """Yield the JSON documents that stand one after another in `text`."""
-    decoder, at = json.JSONDecoder(), 0
+    decoder, at = json.JSONDecoder(strict=False), 0
     while (at := _skip(text, at)) < len(text):
         document, at = decoder.raw_decode(text, at)
         yield from document if isinstance(document, list) else [document]

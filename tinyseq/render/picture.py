@@ -57,6 +57,7 @@ class Frame:
     h: float
     label: str
     step: bool = False
+    inset: float = 7.0  # of the title, from the left
 
 
 @dataclass(slots=True)
@@ -158,7 +159,7 @@ def _box(b: Box) -> str:
 
 def _frame(f: Frame) -> str:
     kind, text = ("t", "k") if f.step else ("f", "l")
-    label = f'<text class="{text}" x="{f.x + (9 if f.step else 7):.1f}" y="{f.y + (17 if f.step else 12):.1f}">'
+    label = f'<text class="{text}" x="{f.x + f.inset:.1f}" y="{f.y + (17 if f.step else 12):.1f}">'
     return (
         f'<rect class="{kind}" x="{f.x:.1f}" y="{f.y:.1f}" width="{f.w:.1f}" height="{f.h:.1f}" rx="8"/>'
         f"{label}{html.escape(f.label)}</text>"
@@ -291,7 +292,7 @@ def pinned(picture: Picture) -> str:
         g.node(f"f{i}", label="", pos=up(middle), width=width, height=height, **look)
         size = 12 if f.step else 9
         wide = style.text_width(f.label, size)
-        place = (f.x + (9 if f.step else 7) + wide / 2, f.y + (13 if f.step else 9))
+        place = (f.x + f.inset + wide / 2, f.y + (13 if f.step else 9))
         named = {"shape": "plain", "fontsize": str(size), "fontcolor": "#5a6472"}
         g.node(f"t{i}", label=graphviz.escape(f.label), pos=up(place), **named)
     for i, c in enumerate(picture.curves):

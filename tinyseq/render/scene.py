@@ -10,12 +10,13 @@ from tinyseq.render import style
 from tinyseq.render.model import Item, Link, Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point, html_label
 
+APART = "\u2063"  # sets frames of one name apart
 NUMBER = style.text_width("g 1.23e-07", style.SMALL)  # the same room for each, so that equal steps look equal
 
 
 @dataclass(slots=True)
 class Spot:
-    """A box to be placed, in the innermost of the modules `path`."""
+    """A box to be placed, in the innermost of the modules `path`; what follows APART there is not shown."""
 
     box: Box
     path: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ def _fill(g: graphviz.Digraph, spots: dict[str, Spot]) -> None:
             open_.append(part)
             name = graphviz.quoting.quote("cluster_" + "/".join(open_))
             body.append(
-                f"subgraph {name} {{ label={graphviz.quoting.quote(graphviz.escape(part))}; labeljust=l; margin=7; "
+                f"subgraph {name} {{ label={graphviz.quoting.quote(graphviz.escape(part.partition(APART)[0]))}; labeljust=l; margin=7; "
                 'style="rounded,filled"; fillcolor="#f7f8fa"; color="#aab2bf"; fontcolor="#6b7688"'
             )
         body += [_node(key, spots[key].box) for key in tree[path]]

@@ -12,7 +12,7 @@ from tinyseq.render.engines import Engine
 from tinyseq.render.loops import Loop, Place, Repeats, find_loops
 from tinyseq.render.model import Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point
-from tinyseq.render.scene import Look, Scene, Spot, Wire, common_path, leaf_chip, parts
+from tinyseq.render.scene import APART, Look, Scene, Spot, Wire, common_path, leaf_chip, parts
 
 TRACK = 8.0  # between lines that run side by side
 HEAD = 24.0  # of a cell, for its title
@@ -114,7 +114,8 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
     x, left = gap, []
     for c in cells:
         left.append(x)
-        picture.frames.append(Frame(x, roof, c.picture.w + 8, height, f"t = {c.tile.step}", step=True))
+        title = _free_for_title(c)
+        picture.frames.append(Frame(x, roof, c.picture.w + 8, height, f"t = {c.tile.step}", True, title))
         picture.put(c.picture, x + 4, roof + above)
         x += c.picture.w + 8 + gap
     names = {c.outs[key]: (n, key) for n, c in enumerate(cells) for key in c.outs}
@@ -147,7 +148,7 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     roof, x0 = _roof(row), 24.0
     top, right = roof + above, x0 + c.picture.w + 8
     height = c.picture.h + above + below
-    picture.frames.append(Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", step=True))
+    picture.frames.append(Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", True, _free_for_title(c)))
     picture.put(c.picture, x0 + 4, top)
     for rank, key in enumerate(reversed(_states(c))):
         port = c.ins[key]
@@ -166,6 +167,12 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     _enter(row, [x0], top, look, model)
     _leave(row, model, repeats, [x0], top, look)
     _settle(row, f"{_loop_label(model, row.loop)}  × {len(steps)}")
+
+
+def _free_for_title(c: Cell) -> float:
+    """Return where the title of a cell may begin: right of the lines that come down near its left edge."""
+    lines = [c.at[k][0] + 4 for k, p in c.ins.items() if p.role is None]
+    return max((x + 10 for x in lines if x < 60), default=9.0)
 
 
 def _outside(row: Row) -> list[str]:
@@ -247,12 +254,12 @@ def _loop_label(model: Model, loop: Loop) -> str:
 
 def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], look: Look, program: Engine) -> Picture:
     """Place what stands outside of the loops, each loop being one large box, and put all together."""
-    scene = Scene(rankdir="LR", backward=look.backward)
+    scene, paths = Scene(rankdir="LR", backward=look.backward), _outer_paths(model, repeats, outer)
     for n, row in enumerate(rows):
         box = Box(0, 0, row.picture.w, row.picture.h, "shape", ())
         scene.spots[f"L{n}"] = Spot(box)
     for i in sorted(outer):
-        scene.spots[f"n{i}"] = Spot(look.box(model.items[i], (("data-n", str(i)),)), parts(model.items[i]))
+        scene.spots[f"n{i}"] = Spot(look.box(model.items[i], (("data-n", str(i)),)), paths[i])
     done = set()
     for number, link in enumerate(model.links):
         a, b = (repeats.where.get(i) for i in (link.source, link.target))
@@ -277,6 +284,25 @@ def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], l
         x, y = at[f"L{n}"]
         picture.put(row.picture, x - row.picture.w / 2, y - row.picture.h / 2)
     return picture
+
+
+def _outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, tuple[str, ...]]:
+    """Return the frames around items outside of the loops: one for what a module does before a loop, one for after."""
+    behind: dict[int, frozenset[int]] = {}  # the loops that an item depends on
+    inside = [frozenset((n,)) for n in range(len(repeats.loops))]
+    before: list[frozenset[int]] = [frozenset() for _ in repeats.loops]
+    for link in model.links:  # in the order of execution of their targets
+        a, b = repeats.where.get(link.source), repeats.where.get(link.target)
+        known = behind.get(link.source, frozenset()) if a is None else inside[a[0]] | before[a[0]]
+        if b is not None:
+            before[b[0]] |= known
+        elif known:
+            behind[link.target] = behind.get(link.target, frozenset()) | known
+    paths = {}
+    for i in outer:
+        mark = "".join(f"{APART}{n}" for n in sorted(behind.get(i, ())))
+        paths[i] = tuple([part + mark for part in parts(model.items[i])])
+    return paths
 
 
 def rolled_source(model: Model, look: Look) -> str:
