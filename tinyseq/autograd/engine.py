@@ -264,13 +264,13 @@ def seed(root: Any, gradient: Any, create_graph: bool, make: Callable[..., Any])
 def collect(leaf: Leaf, g: Any, make: Callable[..., Any]) -> None:
     """Add `g` to the gradient of `leaf`."""
     bottom = STATE.get().bottom
-    bottom.touch(leaf)
+    bottom.peek(leaf)
     g = as_array(g)
     if hasattr(g, "payload"):
         leaf.grad = g if leaf.grad is None else leaf.grad + g
     elif leaf.grad is None:
         # Rules hand arrays on, also to several inputs, so a leaf takes a copy that is its own
-        leaf.grad = make(g.copy() if is_array(g) else g, None)
+        leaf.grad = make(bottom.own(g), None)
     else:
         with override(grad=False):
             leaf.grad.add_(make(g, None))

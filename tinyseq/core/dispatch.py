@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tinyseq.backend import Array, namespace_of
-from tinyseq.errors import DeviceError, DTypeError, ShapeError, TinyseqError
+from tinyseq.backend import NAMESPACES, Array, namespace_of
+from tinyseq.errors import CaptureError, DeviceError, DTypeError, ShapeError, TinyseqError
 
 
 class Interpreter(Protocol):
@@ -31,8 +31,23 @@ class Interpreter(Protocol):
     def write(self, tensor: Any, value: Any) -> None:
         """Replace the contents of `tensor` by `value`."""
 
+    def watch(self, tensor: Any) -> None:
+        """Take note that the payload of `tensor` is handed to another tensor, or is about to be looked into."""
+
+    def peek(self, holder: Any) -> None:
+        """Take note that the gradient of `holder` is about to be looked at."""
+
     def touch(self, holder: Any) -> None:
-        """Take note that the gradient of `holder` is about to change."""
+        """Take note that the gradient of `holder` is about to be replaced."""
+
+    def own(self, value: Any) -> Any:
+        """Return a copy of `value` as a payload that no other tensor looks at."""
+
+    def know(self, tensor: Any, what: str) -> None:
+        """Raise if the values of `tensor` are not known; `what` names who asks for them."""
+
+    def bear(self, array: Any) -> None:
+        """Take note that `array` was made of Python data just now."""
 
 
 class Eager:
@@ -56,14 +71,35 @@ class Eager:
 
     def read(self, tensor: Any) -> Any:
         """Return the payload of `tensor`: an array always holds its own contents."""
-        return tensor.payload
+        payload = tensor.payload
+        if type(payload) not in NAMESPACES:
+            raise CaptureError(
+                "a tensor of a captured function was used after its capture ended; return it from the function instead"
+            )
+        return payload
 
     def write(self, tensor: Any, value: Any) -> None:
         """Copy `value` into the payload of `tensor`."""
         tensor.payload[...] = value
 
+    def watch(self, tensor: Any) -> None:
+        """Nothing to do."""
+
+    def peek(self, holder: Any) -> None:
+        """Nothing to do."""
+
     def touch(self, holder: Any) -> None:
-        """Take note that the gradient of `holder` is about to change: nothing to do."""
+        """Nothing to do."""
+
+    def own(self, value: Any) -> Any:
+        """Return a copy of `value`."""
+        return value.copy()
+
+    def know(self, tensor: Any, what: str) -> None:
+        """Every value is known."""
+
+    def bear(self, array: Any) -> None:
+        """Nothing to do."""
 
 
 EAGER = Eager()
