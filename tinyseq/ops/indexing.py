@@ -7,6 +7,7 @@ import numpy as np
 from tinyseq.backend import Array, Namespace, is_array
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
+from tinyseq.core.dispatch import STATE
 from tinyseq.core.op import Value
 from tinyseq.core.sample import Bools, Ints, Sample
 from tinyseq.core.shapes import Shape, dim_of
@@ -135,7 +136,10 @@ def _index_arrays(k: Any) -> list[Any]:
 
 def nonzero_of(mask: Value) -> tuple[Array, ...]:
     """Return the indices at which `mask` is true, as arrays: needs its values, so it cannot be captured."""
-    array = getattr(mask, "payload", mask)
+    array = mask
+    if hasattr(mask, "payload"):
+        STATE.get().bottom.know(mask, "index")
+        array = mask.payload
     if not is_array(array):
         raise CaptureError(
             "index: how many elements a mask selects is not known while a function is being captured; "
