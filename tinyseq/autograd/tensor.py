@@ -11,6 +11,7 @@ from tinyseq.autograd import engine
 from tinyseq.autograd.anomaly import user_lines
 from tinyseq.autograd.inplace import InPlace
 from tinyseq.autograd.operands import fit_operands
+from tinyseq.autograd.sharing import is_expanded, kept_by, seen_elsewhere
 from tinyseq.backend import CPU, Array, Device, as_device, device_of, is_array
 from tinyseq.core import dtypes
 from tinyseq.core.dispatch import EAGER, STATE, TOP
@@ -302,27 +303,39 @@ class Tensor(Tracked, InPlace, ArrayMethods):
     def assign(self, value: Any, *, operation: str = "assign") -> Self:
         """Replace the contents by `value`, broadcast and cast to fit: what every in-place method ends in."""
         node = self.node
+        if is_array(self.payload) and is_expanded(self.payload):
+            raise ShapeError(f"{operation}: elements of an expanded tensor share their memory; modify a clone()")
         if STATE.get().grad:
             if isinstance(node, Leaf):
                 raise GradientError(
                     f"{operation}: a leaf tensor that requires gradients cannot be modified in place; "
                     "use `with no_grad():`, or an operation that returns a new tensor"
                 )
-            if isinstance(node, Node) and node.layout.op.view:
-                raise GradientError(
-                    f"{operation}: this tensor is a view ({node.label}) of one that requires gradients; "
-                    "assign to the whole (x[i] = value), or modify a clone()"
-                )
             if isinstance(value, Tensor) and value.shape != self.shape:
                 value = ops.broadcast_to(value, shape=self.shape)
             if isinstance(value, Tensor) and value.dtype != self.dtype:
                 value = ops.cast(value, dtype=self.dtype)
-            self.node = value.node if isinstance(value, Tensor) else None
+            made = value.node if isinstance(value, Tensor) else None
+            if (node is not None or made is not None) and is_array(self.payload):
+                self._leave_saved(made, operation)
+            self.node = made
         bottom = STATE.get().bottom
         bottom.write(self, bottom.read(value) if isinstance(value, Tensor) else value)
         if is_array(self.payload):
             stamp_write(self.payload)
         return self
+
+    def _leave_saved(self, made: Any, operation: str) -> None:
+        """Before a write with history: refuse it if another tensor would see it, and leave saved values alone."""
+        others = seen_elsewhere(self)
+        if others:
+            if others != kept_by(made, self.payload):
+                raise GradientError(
+                    f"{operation}: cannot give this tensor a new history: its memory of shape {list(self.shape)} is "
+                    "shared with a view, a detached tensor, an array from numpy(), or a value saved for backward, "
+                    "whose gradients would be wrong. Modify a clone(), or assign to the whole (x[i] = value)"
+                )
+            self.payload = self.payload.copy()
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.assign(ops.put(self, key, value), operation="setitem")
