@@ -86,6 +86,9 @@ class Schedule:
             for a in line.args:
                 if isinstance(a, Symbol):
                     latest[a] = min(latest.get(a, end), needed)
+        for line in self.graph:
+            if self.is_free(line):  # what a view looks at may have moved
+                self.level[line.out] = max((self.level[a] for a in line.args if isinstance(a, Symbol)), default=0)
 
     def order(self) -> list[Any]:
         """Return what runs, in order: a Line, or a list of elementwise Lines of one shape (a kernel)."""
