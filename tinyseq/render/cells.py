@@ -49,13 +49,13 @@ def cell(model: Model, repeats: Repeats, loop: Loop, tile: Tile, look: Look, out
     for number in tile.inner:
         link = model.links[number]
         a, b = where[link.source][2], where[link.target][2]
-        scene.wires.append(Wire(f"n{a}", f"n{b}", look.curve(link, model, (("data-e", str(number)),))))
+        scene.wires.append(Wire(f"n{a}", f"n{b}", look.curve(link, model)))
     roles = dict(loop.roles.get(tile.core, {}))
     for number in tile.entering:
         link = model.links[number]
         to = where[link.target][2]
         role = roles.pop((to, link.position), None)
-        curve = look.curve(link, model, (("data-e", str(number)),))
+        curve = look.curve(link, model)
         if role is None and link.source not in outer and link.source not in where:
             key = f"w{to}_{link.position}"
             scene.spots[key] = Spot(leaf_chip(model, link, number, look), scene.spots[f"n{to}"].path)
@@ -73,7 +73,8 @@ def cell(model: Model, repeats: Repeats, loop: Loop, tile: Tile, look: Look, out
     for n in loop.leaving.get(tile.core, ()):
         item = items[tile.members[n]]
         made.outs[f"o{n}"] = tile.members[n]
-        scene.spots[f"o{n}"] = Spot(look.chip(item.name or item.label, item.kind, look.tooltip(item)))
+        data = (("data-n", str(tile.members[n])),)
+        scene.spots[f"o{n}"] = Spot(look.chip(item.name or item.label, item.kind, look.tooltip(item), "", data))
         scene.bottom.append(f"o{n}")
         scene.wires.append(Wire(f"n{n}", f"o{n}", look.bundle(repeats.leaving.get(tile.members[n], ()), model)))
         scene.wires[-1].curve.arrow = False
@@ -95,7 +96,8 @@ def _port(
         elif kind == "constant":
             label = f"{label} {item.value.split(' ')[0]}" if item.name and not item.shape else label
         made.ins[key] = Port(label, role)
-        scene.spots[key] = Spot(look.chip(label, kind, f"from {describe(item)}\n{look.tooltip(item)}"))
+        title = f"from {describe(item)}\n{look.tooltip(item)}"
+        scene.spots[key] = Spot(look.chip(label, kind, title, "", (("data-n", str(link.source)),)))
         scene.top.append(key)
     made.ins[key].sources.append(link)
     return key

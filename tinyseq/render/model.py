@@ -48,6 +48,7 @@ class Item:
     shape: tuple[int, ...] = ()
     detail: str = ""
     value: str = ""
+    mean: float | None = None  # of the absolute values, for values that have a name
     gradient: float | None = None
     released: bool = False
 
@@ -61,8 +62,9 @@ class Item:
 
 @dataclass(slots=True)
 class Link:
-    """Item `source` is input number `position` of item `target`; `gradient` is the size of what flows back."""
+    """Item `source` is input `position` of item `target`; `gradient` is the size of what flows back. `number` counts."""
 
+    number: int
     source: int
     target: int
     position: int
@@ -175,6 +177,10 @@ def value_text(array: Any) -> str:
     return f"{low:.3g} to {high:.3g}"
 
 
+def _mean(array: Any) -> float | None:
+    return float(abs(array).mean()) if array.size and array.dtype.kind in "fiub" else None
+
+
 def _number(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
@@ -206,7 +212,7 @@ def from_tape(roots: list[Any], names: Mapping[Any, str], gradients: Gradients |
         for k, (edge, position) in enumerate(zip(node.edges, wanted, strict=True)):
             size = gradients.edges.get((node, k)) if gradients else None
             used.setdefault(index[edge], set()).add(model.items[-1].step)
-            model.links.append(Link(index[edge], index[node], position, size))
+            model.links.append(Link(len(model.links), index[edge], index[node], position, size))
     _add_walk(model, gradients, index)
     return model
 
@@ -284,7 +290,7 @@ def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
                 if isinstance(node.edges[edge], Leaf):
                     at_node[node.edges[edge]] = source
                     model.items[source].gradient = gradients.nodes.get(node.edges[edge])
-            model.links.append(Link(source, here, position, size))
+            model.links.append(Link(len(model.links), source, here, position, size))
         if node is not None:
             at_node[node] = here
     model.results = [index[call] for call in seen.results if call in index]
@@ -323,5 +329,6 @@ def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradie
         tuple(call.out.shape),
         detail_of(call.op, call.params),
         value_text(call.out),
+        _mean(call.out) if name and call.scope.step is not None else None,
         gradients.nodes.get(node) if gradients and node is not None else None,
     )

@@ -60,6 +60,27 @@ class Frame:
     inset: float = 7.0  # of the title, from the left
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One time step in a strip: coloured by the `level` of a gradient, or by a `share` from 0 to 1."""
+
+    x: float
+    w: float
+    text: str
+    title: str
+    level: int | None
+    share: float | None
+
+
+@dataclass(slots=True)
+class Strip:
+    """A row of cells below the picture, with its name on the left."""
+
+    label: str
+    y: float
+    cells: list[Cell]
+
+
 @dataclass(slots=True)
 class Picture:
     """All that is drawn, in the order in which it is painted."""
@@ -69,9 +90,10 @@ class Picture:
     frames: list[Frame] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     boxes: list[Box] = field(default_factory=list)
+    strips: list[Strip] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
     gradients: bool = False  # edges are coloured by the size of their gradients
-    scale: Scale = Scale()
+    scale: Scale = field(default_factory=Scale)
 
     def put(self, other: "Picture", dx: float, dy: float) -> None:
         """Draw `other` as a part of this one, moved by (`dx`, `dy`)."""
@@ -91,6 +113,8 @@ CSS = f"""
 {"".join(f".ts .{k} rect{{fill:{p.fill};stroke:{p.line}}}" for k, p in KINDS.items())}
 .ts .constant rect{{stroke-dasharray:2.5 2}}
 {"".join(f".ts .g{i}{{stroke:{c};stroke-width:{style.WIDTHS[i]:.2f}}}" for i, c in enumerate(style.RAMP))}
+{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:{t}}}" for i, (c, t) in enumerate(zip(style.RAMP, style.INK)))}
+.ts .v{{fill:{KINDS["gate"].line}}}.ts .z{{fill:none;stroke:#c9ced6;stroke-dasharray:2 2}}.ts .r{{text-anchor:end}}
 """
 DARK = f"""
 .ts .bg{{fill:#14171c}}.ts text{{fill:#e6eaf0}}.ts .s{{fill:#9aa4b3}}.ts .c,.ts .k{{fill:#b5becb}}.ts .l{{fill:#98a3b5}}
@@ -98,6 +122,7 @@ DARK = f"""
 .ts .m{{stroke:#626b78}}
 {"".join(f".ts .{k} rect{{fill:{p.dark_fill};stroke:{p.dark_line}}}" for k, p in KINDS.items())}
 {"".join(f".ts .g{i}{{stroke:{c}}}" for i, c in enumerate(style.DARK_RAMP))}
+{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:#fff}}" for i, c in enumerate(style.DARK_RAMP))}
 """
 
 
@@ -118,7 +143,8 @@ def svg(picture: Picture, *, dark: str | None = "@media (prefers-color-scheme:da
     out += [_frame(f) for f in picture.frames]
     out += [_curve(c, picture) for c in picture.curves]
     out += [_box(b) for b in picture.boxes]
-    y = picture.h + 18
+    out += [_strip(s) for s in picture.strips]
+    y = picture.h + 20
     if picture.boxes:
         out.append(_legend(picture, y))
         y += 26
@@ -155,6 +181,27 @@ def _box(b: Box) -> str:
         f'<g class="n {b.kind}"{_data(b.data)}>{_title(b.title)}<rect x="{b.x - b.w / 2:.1f}" y="{b.y - b.h / 2:.1f}" '
         f'width="{b.w:.1f}" height="{b.h:.1f}" rx="{rx:.3g}"/>{"".join(texts)}</g>'
     )
+
+
+def _strip(s: Strip) -> str:
+    x = min((c.x for c in s.cells), default=0.0)
+    parts = [f'<text class="s r" x="{x - 7:.1f}" y="{s.y + 10:.1f}">{html.escape(s.label)}</text>']
+    for c in s.cells:
+        look = ""
+        if c.level is not None:
+            look = f' class="h{c.level}"'
+        elif c.share is not None:
+            look = f' class="v" fill-opacity="{0.08 + 0.6 * c.share:.2f}"'
+        elif c.title:
+            look = ' class="z"'
+        if look:
+            gap = 1.0 if c.w > 6 else 0.0
+            parts.append(
+                f'<rect{look} x="{c.x:.1f}" y="{s.y:.1f}" width="{c.w - gap:.1f}" height="13">{_title(c.title)}</rect>'
+            )
+        if c.text:
+            parts.append(f'<text class="s" x="{c.x + c.w / 2:.1f}" y="{s.y + 9.6:.1f}">{html.escape(c.text)}</text>')
+    return "".join(parts)
 
 
 def _frame(f: Frame) -> str:

@@ -179,7 +179,7 @@ class Look:
         wide = max(26.0, style.text_width(lines[0], 9.5) + 16, NUMBER + 14 if below else 0)
         return Box(0, 0, wide, 27.0 if below else 16.0, kind, lines, title, chip=True, data=tuple(data))
 
-    def curve(self, link: Link, model: Model, data: Iterable[tuple[str, str]] = ()) -> Curve:
+    def curve(self, link: Link, model: Model) -> Curve:
         """Return the edge of `link`, not yet routed."""
         wanted = "grad" in self.show or self.backward
         a, b = model.items[link.source], model.items[link.target]
@@ -190,7 +190,13 @@ class Look:
             if link.least is not None:
                 title += f" at most, {style.number_text(link.least)} at least over the steps"
         missing = wanted and link.gradient is None and model.sizes_known
-        return Curve((), gradient=link.gradient if wanted else None, missing=missing, title=title, data=tuple(data))
+        return Curve(
+            (),
+            gradient=link.gradient if wanted else None,
+            missing=missing,
+            title=title,
+            data=(("data-e", str(link.number)),),
+        )
 
     def bundle(self, links: Iterable[Link], model: Model) -> Curve:
         """Return one edge for several links that run together: it shows the largest gradient of theirs."""
@@ -199,6 +205,7 @@ class Look:
             return Curve((), missing=model.sizes_known)
         curve = self.curve(ordered[0], model)
         if len(ordered) > 1:
+            curve.data = (("data-e", " ".join(str(link.number) for link in ordered)),)
             curve.title = "\n\n".join([self.curve(link, model).title for link in ordered[:6]])
         return curve
 
@@ -246,8 +253,7 @@ def whole(model: Model, look: Look) -> Scene:
         if link.source in shared:
             tail = f"w{number}"
             scene.spots[tail] = Spot(leaf_chip(model, link, number, look), scene.spots[f"n{link.target}"].path)
-        data = (("data-e", str(number)),)
-        scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model, data)))
+        scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model)))
     return scene
 
 

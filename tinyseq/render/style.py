@@ -42,6 +42,7 @@ KINDS = {
 # From small gradients to large ones, for light and for dark surroundings
 RAMP = ("#b9c6d8", "#93b3d6", "#6b9bd2", "#7a83c6", "#a05fae", "#c04486", "#d33357", "#b81426")
 DARK_RAMP = ("#3f4c5e", "#3f638c", "#4a7fc0", "#7377cf", "#a35fc0", "#d0559b", "#ee5a74", "#ff8a80")
+INK = ("#1c2430", "#1c2430", "#1c2430", "#fff", "#fff", "#fff", "#fff", "#fff")  # of text on RAMP
 WIDTHS = tuple(0.9 + 0.38 * i for i in range(LEVELS))
 PLAIN, DARK_PLAIN = "#5d6673", "#8b95a3"
 

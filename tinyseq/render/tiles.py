@@ -17,6 +17,8 @@ from tinyseq.render.scene import APART, Look, Scene, Spot, Wire, common_path, le
 TRACK = 8.0  # between lines that run side by side
 HEAD = 24.0  # of a cell, for its title
 EDGE = 12.0  # between a line and what it passes
+from tinyseq.render.strips import LABEL, add_strips, even_columns
+from tinyseq.render.style import Scale
 
 
 @dataclass(slots=True)
@@ -26,6 +28,7 @@ class Row:
     loop: Loop
     cells: list[Cell]
     picture: Picture = field(default_factory=Picture)
+    columns: list[tuple[float, float]] = field(default_factory=list)  # where each step stands: left edge, width
 
 
 def unrolled(model: Model, look: Look, program: Engine) -> Picture:
@@ -117,6 +120,7 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
         title = _free_for_title(c)
         picture.frames.append(Frame(x, roof, c.picture.w + 8, height, f"t = {c.tile.step}", True, title))
         picture.put(c.picture, x + 4, roof + above)
+        row.columns.append((x, c.picture.w + 8))
         x += c.picture.w + 8 + gap
     names = {c.outs[key]: (n, key) for n, c in enumerate(cells) for key in c.outs}
     floor = roof + above + max(c.picture.h for c in cells)
@@ -148,7 +152,9 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     roof, x0 = _roof(row), 24.0
     top, right = roof + above, x0 + c.picture.w + 8
     height = c.picture.h + above + below
-    picture.frames.append(Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", True, _free_for_title(c)))
+    picture.frames.append(
+        Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", True, _free_for_title(c))
+    )
     picture.put(c.picture, x0 + 4, top)
     for rank, key in enumerate(reversed(_states(c))):
         port = c.ins[key]
@@ -274,7 +280,7 @@ def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], l
         plain = a is None and b is None
         if tail != head and (plain or (tail, head) not in done):
             done.add((tail, head))
-            curve = look.curve(link, model, (("data-e", str(number)),))
+            curve = look.curve(link, model)
             curve.arrow = head[0] != ("L" if not look.backward else "") and (tail[0] != "L" or not look.backward)
             scene.wires.append(Wire(tail, head, curve, ("e" * (tail[0] == "L"), "w" * (head[0] == "L"))))
     picture, at = scene.place(program.layout([scene.source()])[0])
@@ -282,8 +288,27 @@ def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], l
     picture.boxes = [b for b in picture.boxes if id(b) not in large]
     for n, row in enumerate(rows):
         x, y = at[f"L{n}"]
-        picture.put(row.picture, x - row.picture.w / 2, y - row.picture.h / 2)
-    return picture
+        x -= row.picture.w / 2
+        picture.put(row.picture, x, y - row.picture.h / 2)
+        row.columns = [(x + left, wide) for left, wide in row.columns]
+    return _with_strips(picture, model, rows, look)
+
+
+def _with_strips(picture: Picture, model: Model, rows: list[Row], look: Look) -> Picture:
+    """Return the picture with the strips of each loop below it, under their columns where it has those."""
+    missing = max((LABEL - row.columns[0][0] for row in rows if row.columns), default=0.0)
+    out = picture
+    if missing > 0:
+        out = Picture(w=picture.w + missing, h=picture.h)
+        out.put(picture, missing, 0)
+    out.scale = Scale.of(model.sizes)
+    for row in rows:
+        columns = [(x + max(0.0, missing), w) for x, w in row.columns]
+        if not columns:
+            columns = even_columns(len(row.loop.tiles), max(picture.w, 900.0))
+        add_strips(out, model, row.loop, columns, look)
+        out.w = max(out.w, columns[-1][0] + columns[-1][1])
+    return out
 
 
 def _outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, tuple[str, ...]]:
