@@ -24,6 +24,7 @@ from tinyseq.nn.activations import (
     Softsign as Softsign,
     Tanh as Tanh,
 )
+from tinyseq.nn.attention import Attend as Attend, Memory as Memory
 from tinyseq.nn.cell import Cell as Cell
 from tinyseq.nn.cells import GRUCell as GRUCell, LSTMCell as LSTMCell, RNNCell as RNNCell
 from tinyseq.nn.containers import (
@@ -59,3 +60,19 @@ from tinyseq.nn.parameter import Parameter as Parameter
 from tinyseq.nn.recurrent import Bidirectional as Bidirectional, Recurrent as Recurrent
 from tinyseq.nn.rnn import GRU as GRU, LSTM as LSTM, RNN as RNN
 from tinyseq.nn.state import detach_state as detach_state
+from tinyseq.nn.wrappers import (
+    Residual as Residual,
+    StackedCells as StackedCells,
+    VariationalDropout as VariationalDropout,
+    Zoneout as Zoneout,
+)
+from tinyseq.nn.zoo import (
+    CoupledLSTMCell as CoupledLSTMCell,
+    IndRNNCell as IndRNNCell,
+    LayerNormLSTMCell as LayerNormLSTMCell,
+    MGUCell as MGUCell,
+    MinimalRNNCell as MinimalRNNCell,
+    PeepholeLSTMCell as PeepholeLSTMCell,
+    ResetAfterGRUCell as ResetAfterGRUCell,
+    ResetBeforeGRUCell as ResetBeforeGRUCell,
+)

@@ -6,6 +6,7 @@ time step; wrappers (`nn.Zoneout`, `nn.Attend`, ...) and `nn.StackedCells` are c
 
 import inspect
 from collections import namedtuple
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, ClassVar
 
@@ -19,6 +20,16 @@ from tinyseq.nn.module import Module
 
 # What `tap` reports to while a driver records; None otherwise.
 RECORDER: ContextVar[Any] = ContextVar("tinyseq recorder", default=None)
+
+
+def state_type(name: str, fields: tuple[str, ...]) -> Any:
+    """Return the named tuple for the states of one kind of cell."""
+    return namedtuple(name, fields)
+
+
+def open_signature(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Tell type checkers that subclasses may leave out parameters."""
+    return function
 
 
 class Cell(Module):
@@ -47,14 +58,14 @@ class Cell(Module):
         The named tuple of these, made for each class.
     """
 
-    state_names: ClassVar[tuple[str, ...]] = ("h",)
-    State: ClassVar[Any] = namedtuple("State", ("h",))
+    state_names: tuple[str, ...] = ("h",)
+    State: Any = state_type("State", ("h",))
     _takes_context: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "state_names" in vars(cls):
-            cls.State = namedtuple(f"{cls.__name__}State", cls.state_names)  # type: ignore[misc]
+            cls.State = state_type(f"{cls.__name__}State", cls.state_names)
         cls._takes_context = len(inspect.signature(cls.step).parameters) > 3
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -62,6 +73,7 @@ class Cell(Module):
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
         self.input_size, self.hidden_size = input_size, hidden_size
 
+    @open_signature
     def step(self, x: Any, state: Any, context: Any = None) -> tuple[Any, Any]:
         """Return the output (B, ...) and the new state, for the input of one time step.
 
@@ -76,6 +88,16 @@ class Cell(Module):
             out of your own `step` if it needs none.
         """
         raise NotImplementedError(f"{type(self).__name__}: define step(self, x, state) -> (output, state)")
+
+    @property
+    def output_size(self) -> int:
+        """The size of the last dimension of the outputs."""
+        return self.hidden_size
+
+    @property
+    def accepts_context(self) -> bool:
+        """Whether a context reaches this cell's `step`, or that of a cell in it."""
+        return self._takes_context
 
     def project(self, x: Any) -> Any:
         """Return the part of the computation that depends on `x` (..., input_size) alone: by default `x`.
@@ -105,7 +127,7 @@ class Cell(Module):
         for name, value in named.items():
             node = value.node
             if type(node) is Node:
-                node.name = name
+                node.name = name  # type: ignore[attr-defined]  # a slot
         recorder = RECORDER.get()
         if recorder is not None:
             recorder.tapped(self, named)
@@ -116,7 +138,7 @@ class Cell(Module):
 
     def prepare(self, context: Any, batch_size: int) -> Any:
         """Return the context that each step of one sequence gets: called once per sequence, by the driver."""
-        if context is not None and not self._takes_context:
+        if context is not None and not self.accepts_context:
             raise ArgumentError(f"{type(self).__name__}: got a context, but its step takes none")
         return context
 
@@ -132,12 +154,24 @@ class Cell(Module):
         finally:
             STATE.reset(token)
 
+    def run_whole(self, x: Any, state: Any, context: Any = None) -> tuple[Any, Any]:
+        """Call `step` on what `inputs` makes of the input of one time step."""
+        return self.run(self.run_inputs(x, context), state, context)
+
+    def run_inputs(self, x: Any, context: Any) -> Any:
+        """Call `inputs`, with everything recorded under this cell's path."""
+        token = STATE.set(self._entered(STATE.get()))
+        try:
+            return self.inputs(x, context)
+        finally:
+            STATE.reset(token)
+
     def forward(self, x: Any, state: Any = None, context: Any = None) -> tuple[Any, Any]:
         """Compute one step by hand: `output, state = cell(x, state)`."""
         batch_size = x.shape[0]
         state = self.initial_state(batch_size) if state is None else state
         context = self.prepare(context, batch_size)
-        return self.run(self.inputs(x, context), state, context)
+        return self.run_whole(x, state, context)
 
     def timeline(self, steps: int) -> list[State]:
         """Return the state of the library for each time step: the scope is this cell's path and the step."""

@@ -66,7 +66,8 @@ class TorchCell(Cell):
         """
         if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
             raise ShapeError(
-                f"{type(self).__name__}: got input {list(input.shape)}, wanted (B, {self.input_size}) or ({self.input_size})"
+                f"{type(self).__name__}: got input {list(input.shape)}, "
+                f"wanted (B, {self.input_size}) or ({self.input_size})"
             )
         single = input.ndim == 1
         x = input.unsqueeze(0) if single else input

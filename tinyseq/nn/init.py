@@ -60,14 +60,24 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any 
 def trunc_normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Any = None
 ) -> Tensor:
-    """Fill with numbers from the normal distribution cut off outside of `[a, b]`, by inverting its distribution."""
+    """Fill with numbers from the normal distribution, those outside of `[a, b]` drawn again.
 
-    def below(x: float) -> float:
-        return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
-
-    low, high = below(a), below(b)
-    drawn = rand(*tensor.shape, **_like(tensor, generator)) * (high - low) + low
-    return _fill(tensor, ops.clamp(ops.erfinv(drawn * 2.0 - 1.0) * (std * math.sqrt(2)) + float(mean), a, b))
+    Raises
+    ------
+    ArgumentError
+        If `[a, b]` is empty, or so far out that nothing falls into it.
+    """
+    if not a < b:
+        raise ArgumentError(f"trunc_normal_: got a {a} and b {b}, wanted a < b")
+    with no_grad():
+        normal_(tensor, mean, std, generator)
+        for _ in range(1000):
+            outside = ops.logical_or(ops.lt(tensor, float(a)), ops.gt(tensor, float(b)))
+            if not ops.any(outside).item():
+                return tensor
+            again = randn(*tensor.shape, **_like(tensor, generator)) * float(std) + float(mean)
+            tensor.assign(ops.where(outside, again, tensor))
+    raise ArgumentError(f"trunc_normal_: numbers from [{a}, {b}] are too rare for mean {mean} and std {std}")
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:

@@ -13,6 +13,8 @@ class _Loss(Module):
 
 
 class _Weighted(_Loss):
+    weight: Any
+
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.register_buffer("weight", weight)
@@ -94,6 +96,8 @@ class BCELoss(_Weighted):
 
 class BCEWithLogitsLoss(_Weighted):
     """The binary cross entropy of a sigmoid; see `functional.binary_cross_entropy_with_logits`."""
+
+    pos_weight: Any
 
     def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(weight, reduction)

@@ -4,14 +4,16 @@ from collections import namedtuple
 from typing import Any
 
 from tinyseq import ops
-from tinyseq.autograd import Tensor
-from tinyseq.backend import is_array
-from tinyseq.errors import ArgumentError, CaptureError, DTypeError, ShapeError
+from tinyseq.autograd import Tensor, no_grad
+from tinyseq.autograd.creation import zeros
+from tinyseq.core.dispatch import EAGER, override
+from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 from tinyseq.nn.cell import Cell
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
-from tinyseq.nn.state import conform, describe_state, detach_state, map_state, named_leaves
+from tinyseq.nn.state import conform, describe_state, map_state, named_leaves
 from tinyseq.nn.unroll import Recorder, hide, unroll, valid_steps
+from tinyseq.nn.wrappers import check_cell
 
 
 def initial_state_of(cell: Cell, batch: int) -> Any:
@@ -21,13 +23,15 @@ def initial_state_of(cell: Cell, batch: int) -> Any:
         made = (made,)
     if not isinstance(made, tuple) or (not hasattr(made, "_fields") and len(made) != len(cell.state_names)):
         raise ShapeError(
-            f"{type(cell).__name__}.initial_state: returned {describe_state(made)}, wanted ({', '.join(cell.state_names)})"
+            f"{type(cell).__name__}.initial_state: returned {describe_state(made)}, "
+            f"wanted ({', '.join(cell.state_names)})"
         )
     made = made if hasattr(made, "_fields") else cell.State(*made)
     for name, leaf in named_leaves(made):
         if not isinstance(leaf, Tensor) or leaf.shape[:1] != (batch,):
             raise ShapeError(
-                f"{type(cell).__name__}.initial_state: {name} is {describe_state(leaf)}, wanted ({batch}, ...) for a batch of {batch}"
+                f"{type(cell).__name__}.initial_state: {name} is {describe_state(leaf)}, "
+                f"wanted ({batch}, ...) for a batch of {batch}"
             )
     return made
 
@@ -69,11 +73,7 @@ class Recurrent(Module):
         stateful: bool = False,
     ) -> None:
         super().__init__()
-        if not isinstance(cell, Cell):
-            raise DTypeError(f"Recurrent: got {type(cell).__name__}, wanted an nn.Cell")
-        if type(cell).step is Cell.step:
-            raise ArgumentError(f"Recurrent: {type(cell).__name__} has no step; define step(self, x, state)")
-        self.cell = cell
+        self.cell = check_cell("Recurrent", cell)
         self.batch_first, self.reverse, self.return_sequences = batch_first, reverse, return_sequences
         self.learn_initial_state, self.stateful = learn_initial_state, stateful
         self._carried: Any = None
@@ -142,7 +142,8 @@ class Recurrent(Module):
             held = next(named_leaves(self._carried))[1].shape[0]
             if held != batch:
                 raise ShapeError(
-                    f"Recurrent: the state kept from the last call has a batch of {held}, got {batch}; call reset_state()"
+                    f"Recurrent: the state kept from the last call has a batch of {held}, got {batch}; "
+                    "call reset_state()"
                 )
             return map_state(lambda leaf: leaf.clone(), self._carried)
         start = initial_state_of(self.cell, batch)
@@ -153,15 +154,13 @@ class Recurrent(Module):
 
     def _carry(self, end: Any) -> None:
         """Keep the state for the next call: in the same memory each time, so that a captured program finds it."""
-        end = detach_state(end)
         if self._carried is None:
-            if not all(is_array(leaf.payload) for _, leaf in named_leaves(end)):
-                raise CaptureError(
-                    "Recurrent: with stateful=True, run it once before it is captured, so that it has a state"
+            with override(bottom=EAGER):
+                self.__dict__["_carried"] = map_state(
+                    lambda leaf: zeros(*leaf.shape, dtype=leaf.dtype, device=leaf.device), end
                 )
-            self.__dict__["_carried"] = map_state(lambda leaf: leaf.clone(), end)
-        else:
-            map_state(lambda held, leaf: held.assign(leaf), self._carried, end)
+        with no_grad():
+            map_state(lambda held, leaf: held.assign(leaf.detach()), self._carried, end)
 
     def reset_state(self) -> None:
         """Forget the state kept from the last call."""

@@ -121,7 +121,8 @@ class RNNBase(Module):
         name = type(self).__name__
         if isinstance(input, PackedSequence):
             x, ends = unpacked(input)
-            output, state = self._run(x, hx, valid_steps(name, *x.shape[:2], ends, None, False, x.device))
+            valid = valid_steps(name, x.shape[0], x.shape[1], ends, None, False, x.device)
+            output, state = self._run(x, hx, valid)
             return pack_padded_like(output, input), state
         if not isinstance(input, Tensor):
             raise DTypeError(f"{name}: got {type(input).__name__}, wanted a tensor or a PackedSequence")
@@ -149,7 +150,7 @@ class RNNBase(Module):
     def _run(self, x: Any, hx: Any, valid: Any) -> Any:
         """Run all layers over `x` (T, B, input_size), which is zero where it does not count."""
         starts = self._starts(x.shape[1], hx)
-        ends = []
+        ends: list[Any] = []
         for layer in range(self.num_layers):
             outputs = []
             for suffix in ("", "_reverse") if self.bidirectional else ("",):

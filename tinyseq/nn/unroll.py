@@ -120,7 +120,7 @@ def unroll(
                 if not isinstance(part, tuple):
                     node = part.node
                     if type(node) is Node and not hasattr(node, "name"):
-                        node.name = name
+                        node.name = name  # type: ignore[attr-defined]  # a slot
             if recorder is not None:
                 recorder.states(state)
             if return_sequences or mask is None or last is None:

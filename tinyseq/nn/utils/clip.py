@@ -28,10 +28,7 @@ def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
         return tensor(0.0)
     if order == math.inf:
         return ops.amax(ops.stack([ops.amax(ops.abs(g)) for g in several]))
-    if order == 2:
-        parts = [ops.sum(g * g) for g in several]
-    else:
-        parts = [ops.sum(ops.pow(ops.abs(g), order)) for g in several]
+    parts = [ops.sum(g * g if order == 2 else ops.pow(ops.abs(g), order)) for g in several]
     whole = parts[0]
     for part in parts[1:]:
         whole = whole + part
@@ -43,7 +40,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients so that their norm together is at most `max_norm`; return the norm before, 0-d.
 
-    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, section 3.2.
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
+    section 3.2.
 
     Raises
     ------
