@@ -204,10 +204,12 @@ def rows(values: list[Any], ndim: int = 1) -> Any:
     """Stack values, of which the last `ndim` dimensions are a row each, into one value of `ndim + 1` dimensions."""
     if len(values) > 1:
         if len(values[0].shape) == ndim or len({len(v.shape) for v in values}) > 1:
-            values = [v.reshape(-1, *v.shape[-ndim:]) for v in values]
+            values = [v.reshape(math.prod(v.shape[:-ndim]), *v.shape[-ndim:]) for v in values]
         values = [ops.cat_(*values, dim=0)]
     (whole,) = values
-    return whole if len(whole.shape) == ndim + 1 else whole.reshape(-1, *whole.shape[-ndim:])
+    if len(whole.shape) == ndim + 1:
+        return whole
+    return whole.reshape(math.prod(whole.shape[:-ndim]), *whole.shape[-ndim:])
 
 
 def joined(parts: list[Placed], dim: int, shape: Shape) -> Any:
