@@ -106,10 +106,13 @@ def namespace_on(device: Device) -> Namespace:
 
 
 def device_of(array: Array) -> Device:
-    """Return where `array` lives."""
+    """Return where `array`, or a value that stands for one, lives."""
     if isinstance(array, np.ndarray | np.generic):
         return CPU
-    return Device("cuda", int(array.device.id))
+    found = array.device
+    if found is None or isinstance(found, Device | str):
+        return as_device(found)
+    return Device("cuda", int(found.id))
 
 
 def to_device(array: Array, device: Device) -> Array:

@@ -11,8 +11,9 @@ import numpy as np
 
 from tinyseq import ops
 from tinyseq.autograd.tensor import Tensor
-from tinyseq.backend import Device, as_device, is_array, to_device
+from tinyseq.backend import as_device, device_of, is_array, to_device
 from tinyseq.core import dtypes, shapes
+from tinyseq.core.dispatch import STATE
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 from tinyseq.ops.random import Generator, generator_for
 
@@ -65,6 +66,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         raise DTypeError(f"tensor: got values of dtype {array.dtype}; wanted real numbers, or pass dtype=")
     if device is not None:
         array = to_device(array, as_device(device))
+    STATE.get().bottom.bear(array)
     return _made(array, requires_grad)
 
 
@@ -153,13 +155,8 @@ def empty_like(input: Any, *, dtype: Any = None, device: Any = None, requires_gr
 def _like(input: Any, dtype: Any, device: Any) -> dict[str, Any]:
     return {
         "dtype": input.dtype if dtype is None else dtypes.as_dtype(dtype),
-        "device": device_like(input) if device is None else as_device(device),
+        "device": device_of(input) if device is None else as_device(device),
     }
-
-
-def device_like(input: Any) -> Device:
-    """Return the device of a tensor."""
-    return as_device(input.device)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -343,7 +340,7 @@ def normal(
 
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Return 1 with the probability that stands in `input`, else 0; no gradient flows."""
-    drawn = rand(*input.shape, generator=generator, dtype=input.dtype, device=device_like(input))
+    drawn = rand(*input.shape, generator=generator, dtype=input.dtype, device=device_of(input))
     return ops.cast(ops.lt(drawn, input.detach()), dtype=input.dtype)
 
 
@@ -364,7 +361,7 @@ def multinomial(
     count, lead = weights.shape[-1], weights.shape[:-1]
     if num_samples < 1 or (not replacement and num_samples > count):
         raise ArgumentError(f"multinomial: got num_samples {num_samples} for {count} weights without replacement")
-    settled = {"generator": generator, "dtype": weights.dtype, "device": device_like(weights)}
+    settled = {"generator": generator, "dtype": weights.dtype, "device": device_of(weights)}
     if replacement:
         ladder = ops.unsqueeze(ops.cumsum(weights, -1), -2)
         drawn = ops.unsqueeze(rand(*lead, num_samples, **settled), -1) * ladder[..., -1:]
@@ -385,5 +382,5 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         raise DTypeError(f"one_hot: got dtype {input.dtype}, wanted integers")
     if num_classes == -1:
         num_classes = int(ops.amax(input).item()) + 1 if math.prod(input.shape) else 0
-    classes = arange(num_classes, device=device_like(input))
+    classes = arange(num_classes, device=device_of(input))
     return ops.cast(ops.eq(ops.unsqueeze(input, -1), classes), dtype=dtypes.int64)

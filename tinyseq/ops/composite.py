@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
+from tinyseq.core.dtypes import float64
 from tinyseq.core.op import Value
 from tinyseq.errors import ArgumentError
 from tinyseq.ops import elementwise
-from tinyseq.ops.elementwise import clamp_, where
+from tinyseq.ops.elementwise import cast, clamp_, where
 
 
 def clamp(input: Value, min: Any = None, max: Any = None) -> Value:
@@ -36,4 +37,20 @@ def clamp_max(input: Value, max: Any) -> Value:
     return clamp(input, None, max)
 
 
-__all__ = ["clamp", "clamp_max", "clamp_min"]
+def logical_xor(input: Value, other: Value) -> Value:
+    """Return whether exactly one of `input` and `other` is true (not 0)."""
+    return elementwise.ne(elementwise.ne(input, 0), elementwise.ne(other, 0))
+
+
+def float_power(input: Value, exponent: Value) -> Value:
+    """Return `input ** exponent` in float64."""
+    wide = [cast(v, dtype=float64) if hasattr(v, "dtype") and v.dtype != float64 else v for v in (input, exponent)]
+    return elementwise.pow(*wide)
+
+
+def positive(input: Value) -> Value:
+    """Return `input` itself."""
+    return input
+
+
+__all__ = ["clamp", "clamp_max", "clamp_min", "float_power", "logical_xor", "positive"]

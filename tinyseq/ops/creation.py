@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tinyseq.backend import CPU, Array, Device, Namespace, namespace_on, to_device as move
+from tinyseq.backend import CPU, Array, Device, Namespace, device_of, namespace_on, to_device as move
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.op import Value
@@ -28,6 +28,11 @@ def full_(xp: Namespace, *, shape: Shape, value: float, dtype: dtypes.DType, dev
 def full_like_(xp: Namespace, x: Array, *, value: float) -> Array:
     """Return an array like `x` filled with `value`."""
     return xp.full(x.shape, value, x.dtype)
+
+
+def filled(x: Value, shape: Shape, value: float = 0) -> Value:
+    """Return an array of `shape` filled with `value`, with the dtype of `x` and where `x` lives."""
+    return full_(shape=shape, value=value, dtype=x.dtype, device=device_of(x))
 
 
 def ones_like(x: Value) -> Value:

@@ -1,5 +1,6 @@
 """Indexing with integers, slices, tensors and masks; gathering and scattering."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from tinyseq.core.op import Value
 from tinyseq.core.sample import Bools, Ints, Sample
 from tinyseq.core.shapes import Shape, dim_of
 from tinyseq.errors import CaptureError, DimError, DTypeError
-from tinyseq.ops.shaping import narrow_, select_, sum_to, unsqueeze
+from tinyseq.ops.elementwise import cast, where
+from tinyseq.ops.shaping import narrow_, reshape_, select_, sum_to, unsqueeze
 
 
 class Span(NamedTuple):
@@ -289,11 +291,19 @@ scatter_add_.defvjp(x=lambda g: g, src=_scattered_src)
 
 def gather(x: Value, dim: int, index: Value) -> Value:
     """Return the elements of `x` that the integer tensor `index` names along `dim`."""
+    if not math.prod(index.shape):
+        flat = reshape_(x, shape=(math.prod(x.shape),))
+        return reshape_(narrow_(flat, dim=0, start=0, stop=0), shape=tuple(index.shape))
+    if not x.shape:
+        return reshape_(gather_(reshape_(x, shape=(1,)), index.reshape(-1), dim=0), shape=tuple(index.shape))
     return gather_(x, index, dim=dim_of(dim, len(x.shape)))
 
 
 def scatter_add(x: Value, dim: int, index: Value, src: Value) -> Value:
     """Return `x` with the elements of `src` added where the integer tensor `index` says along `dim`."""
+    if not x.shape:
+        lines = (reshape_(x, shape=(1,)), index.reshape(-1), src.reshape(-1))
+        return reshape_(scatter_add_(*lines, dim=0), shape=())
     return scatter_add_(x, index, src, dim=dim_of(dim, len(x.shape)))
 
 
@@ -340,7 +350,9 @@ masked_fill_.defvjp(x=lambda g, mask: masked_fill_(g, mask, value=0.0))
 
 
 def masked_fill(x: Value, mask: Value, value: Any) -> Value:
-    """Return `x` with the number `value` where the boolean `mask` is true."""
+    """Return `x` with the number or 0-d tensor `value` where the boolean `mask` is true."""
     if mask.dtype != dtypes.bool_:
         raise DTypeError(f"masked_fill: got a mask of dtype {mask.dtype}; wanted bool")
+    if hasattr(value, "shape"):
+        return where(mask, value if value.dtype == x.dtype else cast(value, dtype=x.dtype), x)
     return masked_fill_(x, mask, value=float(value) if x.dtype.kind == "f" else int(value))

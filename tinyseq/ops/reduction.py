@@ -12,7 +12,6 @@ from tinyseq.core.op import Value
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Dims, Shape, dim_of, dims_of
 from tinyseq.errors import ShapeError
-from tinyseq.ops.creation import full_like_
 from tinyseq.ops.elementwise import cast, div, eq, exp, gt, mul, ne, sqrt, where
 from tinyseq.ops.shaping import broadcast_to, cat_, flip_, narrow_, reshape_
 from tinyseq.ops.special import logaddexp
@@ -242,7 +241,7 @@ def prod(input: Value, dim: int | None = None, keepdim: bool = False, *, dtype: 
     if not x.shape:
         return x
     if x.shape[at] == 0:
-        return full_like_(sum_(x, dim=(at,), keepdim=False), value=1).reshape(shape)
+        return reshape_(sum_(x, dim=(at,), keepdim=False), shape=shape) + 1
     while (n := x.shape[at]) > 1:
         half = n // 2
         product = narrow_(x, dim=at, start=0, stop=half) * narrow_(x, dim=at, start=half, stop=2 * half)

@@ -279,9 +279,10 @@ def flip_(xp: Namespace, x: Array, *, dim: Dims) -> Array:
 flip_.defvjp(x=lambda g, dim: flip_(g, dim=dim))
 
 
-def flip(input: Value, *dims: Any) -> Value:
-    """Return `input` in reverse order along `dims`."""
-    listed = dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims
+def flip(input: Value, *args: Any, dims: Any = ()) -> Value:
+    """Return `input` in reverse order along `dims`: `flip(x, dims=(0, 1))`, `flip(x, (0, 1))` or `flip(x, 0, 1)`."""
+    given = args[0] if len(args) == 1 else args or dims
+    listed = (given,) if hasattr(given, "__index__") else tuple(given)
     return flip_(input, dim=shapes.dims_of(listed, len(input.shape))) if listed else input
 
 
@@ -329,32 +330,3 @@ def tile(input: Value, *dims: Any) -> Value:
     """Return `input` repeated `dims` times; counts for the leading dimensions may be left out."""
     times = tuple(dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims)
     return repeat(input, (1,) * (len(input.shape) - len(times)) + times)
-
-
-TRIANGLES = (Sample(((3, 4),), params={"diagonal": 0}), Sample(((2, 3, 3),), params={"diagonal": -1}))
-
-
-@op(shape=shapes.same, samples=TRIANGLES)
-def tril_(xp: Namespace, x: Array, *, diagonal: int) -> Array:
-    """Return the matrices `x` with zeros above the diagonal numbered `diagonal`."""
-    return xp.tril(x, diagonal)
-
-
-@op(shape=shapes.same, samples=TRIANGLES)
-def triu_(xp: Namespace, x: Array, *, diagonal: int) -> Array:
-    """Return the matrices `x` with zeros below the diagonal numbered `diagonal`."""
-    return xp.triu(x, diagonal)
-
-
-tril_.defvjp(x=lambda g, diagonal: tril_(g, diagonal=diagonal))
-triu_.defvjp(x=lambda g, diagonal: triu_(g, diagonal=diagonal))
-
-
-def tril(input: Value, diagonal: int = 0) -> Value:
-    """Return the lower triangles of the matrices `input` (..., N, M), zeros elsewhere."""
-    return tril_(input, diagonal=int(diagonal))
-
-
-def triu(input: Value, diagonal: int = 0) -> Value:
-    """Return the upper triangles of the matrices `input` (..., N, M), zeros elsewhere."""
-    return triu_(input, diagonal=int(diagonal))

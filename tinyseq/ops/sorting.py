@@ -9,10 +9,10 @@ from tinyseq.core.op import Value
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ArgumentError
-from tinyseq.ops import elementwise
+from tinyseq.ops import elementwise, reduction
 from tinyseq.ops.indexing import gather_
 from tinyseq.ops.reduction import amax, amin, argmax, argmin
-from tinyseq.ops.shaping import flatten, narrow_, reshape_, select_
+from tinyseq.ops.shaping import flatten, flip_, narrow_, reshape_, select_, unsqueeze
 
 LINES = (
     Sample(((3, 4),), params={"dim": 1, "descending": False}, apart=True),
@@ -128,6 +128,64 @@ def msort(input: Value) -> Value:
     return sort(input, 0).values
 
 
+RUNNING = (
+    Sample(((3, 4),), params={"dim": 1, "largest": True}, apart=True),
+    Sample(((3, 4),), params={"dim": 0, "largest": False}, apart=True),
+)
+
+
+@op(shape=shapes.same, dtype=dtypes.int64, samples=RUNNING, differentiable=False)
+def cumargmax_(xp: Namespace, x: Array, *, dim: int, largest: bool) -> Array:
+    """Return for each place along `dim` the index of the extremum up to there, the last one of several."""
+    if not x.ndim or not x.size:
+        return xp.zeros(x.shape, dtypes.int64)
+    extremum = (xp.maximum if largest else xp.minimum).accumulate(x, axis=dim)
+    hit = (x == extremum) | (x != x)
+    places = xp.arange(x.shape[dim]).reshape([-1 if i == dim else 1 for i in range(x.ndim)])
+    return xp.maximum.accumulate(xp.where(hit, places, 0), axis=dim)
+
+
+def cummax(input: Value, dim: int) -> Found:
+    """Return the largest element up to each place along `dim`, and its index."""
+    d = dim_of(dim, len(input.shape))
+    indices = cumargmax_(input, dim=d, largest=True)
+    return Found(taken(input, d, indices), indices)
+
+
+def cummin(input: Value, dim: int) -> Found:
+    """Return the smallest element up to each place along `dim`, and its index."""
+    d = dim_of(dim, len(input.shape))
+    indices = cumargmax_(input, dim=d, largest=False)
+    return Found(taken(input, d, indices), indices)
+
+
+def nanmedian(input: Value, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the median of what is not NaN, the lower one of two; along `dim`, values and indices."""
+    if dim is None:
+        return reshape_(nanmedian(flatten(input), 0, True).values, shape=())
+    d = dim_of(dim, len(input.shape))
+    if not input.shape:
+        return Found(input, argsort_(input, dim=0, descending=False))
+    counted = reduction.sum(elementwise.eq(input, input), d, True)
+    place = elementwise.maximum(elementwise.floor_divide(elementwise.sub(counted, 1), 2), 0)
+    order = argsort_(input, dim=d, descending=False)
+    return _at(input, gather_(order, place, dim=d), d, keepdim)
+
+
+def mode(input: Value, dim: int = -1, keepdim: bool = False) -> Found:
+    """Return the most frequent element along `dim` (the smallest of several), and the last index where it stands."""
+    d = dim_of(dim, len(input.shape))
+    if not input.shape:
+        return Found(input, argsort_(input, dim=0, descending=False))
+    ordered = sort(input, d)
+    same = elementwise.eq(unsqueeze(ordered.values, d), unsqueeze(ordered.values, d + 1))
+    first = argmax(reduction.sum(same, d + 1), d, True)
+    value = gather_(ordered.values, first, dim=d)
+    size = input.shape[d]
+    backwards = argmax(elementwise.cast(flip_(elementwise.eq(input, value), dim=(d,)), dtype=dtypes.int64), d, True)
+    return _at(input, size - 1 - backwards, d, keepdim)
+
+
 SEARCHED = Sample(([0.0, 0.5, 0.5, 1.0], (2, 3)), params={"right": False})
 
 
@@ -137,12 +195,35 @@ def searchsorted_(xp: Namespace, sorted: Array, values: Array, *, right: bool) -
     return xp.searchsorted(sorted, values, "right" if right else "left").astype(dtypes.int64, copy=False)
 
 
-def bucketize(input: Value, boundaries: Value, *, right: bool = False) -> Value:
+def searchsorted(
+    sorted_sequence: Value,
+    values: Value,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Value | None = None,
+) -> Value:
+    """Return where in ascending numbers (..., N) each of `values` (..., M) belongs; after equal ones if `right`.
+
+    `sorter` holds the indices that sort `sorted_sequence`, if it is not sorted.
+    """
+    line = sorted_sequence if sorter is None else gather_(sorted_sequence, sorter, dim=len(sorter.shape) - 1)
+    after = bool(right) or side == "right"
+    if len(line.shape) == 1:
+        found = searchsorted_(line, values, right=after)
+    else:
+        below = (elementwise.le if after else elementwise.lt)(unsqueeze(line, -2), unsqueeze(values, -1))
+        found = reduction.sum(below, -1)
+    return elementwise.cast(found, dtype=dtypes.int32) if out_int32 else found
+
+
+def bucketize(input: Value, boundaries: Value, *, out_int32: bool = False, right: bool = False) -> Value:
     """Return the number of the interval between ascending `boundaries` (N,) in which each element lies."""
-    return searchsorted_(boundaries, input, right=right)
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 __all__ = [
-    "Found", "argsort", "argsort_", "bucketize", "kthvalue", "max", "median", "min", "msort", "searchsorted_", "sort",
-    "taken", "topk",
+    "Found", "argsort", "argsort_", "bucketize", "cumargmax_", "cummax", "cummin", "kthvalue", "max", "median", "min",
+    "mode", "msort", "nanmedian", "searchsorted", "searchsorted_", "sort", "taken", "topk",
 ]  # fmt: skip
