@@ -186,6 +186,12 @@ def _cat(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     whole = _pieces(args, "select", 0) if dim == 0 else None
     if whole is not None and len(whole.shape) > 1:
         return builder.emit("reshape", [whole], {"shape": (math.prod(whole.shape[:2]), *whole.shape[2:])})
+    lines = [made_by(a, "reshape") for a in args]
+    if dim == 0 and all(line is not None and line.args[0].shape == line.out.shape[1:] for line in lines):
+        sources = [line.args[0] for line in lines if line is not None]  # each seen with a new first dimension
+        if sources[0].shape and len({a.shape for a in args}) == 1 and args[0].shape[0] == 1:
+            joined = builder.emit("cat", sources, {"dim": 0})
+            return builder.emit("reshape", [joined], {"shape": (len(args), *sources[0].shape)})
     return None
 
 
@@ -218,6 +224,20 @@ def _broadcast(builder: Builder, args: Sequence[Any], params: dict[str, Any]) ->
     return args[0] if args[0].shape == params["shape"] else None
 
 
+def _sum_to(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,), shape = args, params["shape"]
+    if x.shape == shape:
+        return x
+    if shape == (*x.shape[:-1], 1):
+        return builder.emit("sum", [x], {"dim": (len(shape) - 1,), "keepdim": True})
+    return None
+
+
+def _pow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    x, y = args
+    return builder.emit("mul", [x, x], {}) if isinstance(y, float | int) and y == 2 and isinstance(x, Symbol) else None
+
+
 def _linear(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     x, weight = args
     if len(x.shape) == 1:
@@ -244,7 +264,8 @@ _SIMPLER: dict[str, Callable[[Builder, Sequence[Any], dict[str, Any]], Any]] = {
     "mul": _mul,
     "add": _add,
     "broadcast_to": _broadcast,
-    "sum_to": _broadcast,
+    "sum_to": _sum_to,
+    "pow": _pow,
     "linear": _linear,
     "matmul": _matmul,
 }

@@ -41,7 +41,7 @@ class Kernel(NamedTuple):
 
 
 FUNCTIONS = frozenset(
-    "tanh sigmoid exp sqrt abs floor maximum minimum select sign cast relu power not_ and_ or_".split()
+    "tanh sigmoid exp sqrt abs floor maximum minimum select sign cast relu".split()
 )
 
 # tanh as x P(x²) / Q(x²), degrees 13 and 6: the minimax fit that Eigen and XLA use, |error| < 5e-7 on the clamped range

@@ -16,7 +16,7 @@ import numpy as np
 from tinyseq.backend import CPU, Array
 from tinyseq.core import dtypes
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
-from tinyseq.graph.kernels import Compiler, Kernel, Operand, Step, compiler
+from tinyseq.graph.kernels import Compiler, Kernel, Operand, Step, compiler, parsed
 from tinyseq.graph.places import Joins, Place, Places
 from tinyseq.graph.schedule import VIEWS, Schedule
 
@@ -67,14 +67,15 @@ class Native:
 
     def _plan(self) -> None:
         constant: list[Line] = []
-        position = 0
+        self.position = 0  # in the order of time, by which the lives of blocks are told
         for item in self.schedule.order():
             if isinstance(item, Line) and item.op.name == "full":
                 constant.append(item)
                 continue
-            self._touch(item, position)
+            self._touch(item, self.position)
             self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
-            position += 1
+            self.position += 1
+        position = self.position
         for o in self.returned:
             block = self.places.of(o).block
             block.last = position
@@ -154,7 +155,7 @@ class Native:
     def _copied(self, place: Place) -> Place:
         """Return a row-major copy of a value that no kernel can read as it lies."""
         block = self.places._new(int(np.prod(place.shape)) * place.dtype.itemsize)
-        block.first, block.last = max(len(self.jobs) - 1, 0), len(self.jobs) + 1
+        block.first = block.last = self.position
         from_, copy = place, Place(block, 0, place.shape, _row_major(place), place.dtype)
         self.jobs.append((lambda: np.copyto(self._array(copy), self._array(from_)), []))
         return copy
@@ -310,8 +311,6 @@ def _in_formula_order(line: Line, args: Sequence[Any]) -> tuple[Any, ...]:
 
 @functools.cache
 def _names(expr: str) -> tuple[str, ...]:
-    from tinyseq.graph.kernels import parsed  # noqa: PLC0415
-
     found = parsed(expr)
     assert found is not None
     return found[1]

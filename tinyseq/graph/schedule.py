@@ -17,7 +17,7 @@ KERNEL_DTYPES = (dtypes.float32, dtypes.bool_)
 
 def is_elementwise(line: Line) -> bool:
     """Tell whether a kernel can compute `line`."""
-    if not line.op.elementwise or line.op.expr is None or not line.out.shape or line.out.dtype not in KERNEL_DTYPES:
+    if not line.op.elementwise or line.op.expr is None or line.out.dtype not in KERNEL_DTYPES:
         return False
     known = parsed(line.op.expr)
     if known is None or len(known[1]) != len(line.args):
