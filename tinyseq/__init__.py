@@ -1,6 +1,6 @@
 """tinyseq: an autograd engine and a framework for recurrent models, over NumPy or CuPy."""
 
-from tinyseq import autograd, cuda, linalg, nn, special
+from tinyseq import autograd, cuda, data, linalg, nn, optim, special
 from tinyseq.autograd import (
     Tensor,
     enable_grad,
@@ -321,12 +321,17 @@ from tinyseq.ops.random import (
 from tinyseq.ops.selecting import (
     where,
 )
+from tinyseq.render import (
+    Drawing,
+    draw,
+)
 from tinyseq.serialization import (
     load,
     save,
 )
 
 __all__ = [
+    "Drawing",
     "Generator",
     "Tensor",
     "abs",
@@ -399,6 +404,7 @@ __all__ = [
     "cumprod",
     "cumsum",
     "cumulative_trapezoid",
+    "data",
     "default_generator",
     "deg2rad",
     "device",
@@ -413,6 +419,7 @@ __all__ = [
     "divide",
     "dot",
     "double",
+    "draw",
     "dsplit",
     "dstack",
     "einsum",
@@ -547,6 +554,7 @@ __all__ = [
     "not_equal",
     "ones",
     "ones_like",
+    "optim",
     "outer",
     "permute",
     "positive",
