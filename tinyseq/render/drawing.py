@@ -15,7 +15,9 @@ from tinyseq.core.tape import Leaf
 from tinyseq.errors import ArgumentError, RenderError
 from tinyseq.render import engines, picture as pictures, tiles
 from tinyseq.render.model import MOST, Model, from_calls, from_tape, too_large
+from tinyseq.render.page import page
 from tinyseq.render.picture import Picture
+from tinyseq.render.pinned import pinned
 from tinyseq.render.scene import Look, Scene, whole
 from tinyseq.render.style import Scale
 from tinyseq.render.trace import Call, Gradients, Observation, Observer, measure
@@ -235,7 +237,7 @@ class Drawing:
     @property
     def source(self) -> str:
         """The graph as DOT; it needs no engine."""
-        if self.view == "rolled":
+        if self.view == "rolled" and len(self.model.steps) > 1:
             return tiles.rolled_source(self.model, self.look)
         return self._scene.source()
 
@@ -269,6 +271,11 @@ class Drawing:
 
     def _captions(self, steps: int) -> list[str]:
         lines = [self.title] if self.title else []
+        if self.view == "backward":
+            lines.append(
+                "Arrows run the way gradients do, from results to inputs. g is the size (Euclidean norm) of the "
+                "gradient that arrives at a node; += is what one time step adds to the gradient of a shared weight."
+            )
         if self.view in ("rolled", "unrolled") and steps < 2:
             lines.append(
                 "Nothing here is repeated over time, so this is the view of all operations. Time steps come from "
@@ -300,8 +307,10 @@ class Drawing:
             data = self.source.encode()
         elif kind == "svg":
             data = self.svg.encode()
+        elif kind in ("html", "htm"):
+            data = page(self.picture, self.model, self.title or "tinyseq").encode()
         elif kind in ("png", "pdf", "jpg"):
-            data = engines.find(self.engine).run(pictures.pinned(self.picture), kind, pinned=True)
+            data = engines.find(self.engine).run(pinned(self.picture), kind, pinned=True)
         else:
             raise ArgumentError(f"draw: save takes .svg, .png, .pdf, .dot or .html; got {target.name!r}")
         _write(target, data)

@@ -13,6 +13,7 @@ from typing import Any
 from tinyseq.core.op import Op
 from tinyseq.core.tape import Leaf
 from tinyseq.errors import RenderError
+from tinyseq.render.style import clean
 from tinyseq.render.trace import Call, Gradients, Observation
 
 MOST = 100_000  # operations in a graph that is drawn at all
@@ -52,6 +53,10 @@ class Item:
     gradient: float | None = None
     released: bool = False
 
+    def __post_init__(self) -> None:
+        self.name, self.path = clean(self.name), clean(self.path)
+        self.label, self.detail = clean(self.label), clean(self.detail)
+
     @property
     def title(self) -> str:
         """What the node says on its first line: its name in bold (up to a tab) and its operation."""
@@ -62,9 +67,9 @@ class Item:
 
 @dataclass(slots=True)
 class Link:
-    """Item `source` is input `position` of item `target`; `gradient` is the size of what flows back. `number` counts."""
+    """Item `source` is input `position` of item `target`; `gradient` is the size of what flows back."""
 
-    number: int
+    number: int  # its place in the list of links
     source: int
     target: int
     position: int
@@ -265,7 +270,9 @@ def _add_walk(model: Model, gradients: Gradients | None, index: Mapping[Any, int
 def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
     """Return the graph of the observed calls that lead to the results, with inputs of every kind."""
     calls = _leading(seen)
-    model, index, at_node = Model(), {}, {}
+    model = Model()
+    index: dict[Any, int] = {}  # of calls, and of arrays from outside by identity
+    at_node: dict[Any, int] = {}
     for call in calls:
         node = seen.nodes.get(call.stamp + 1)
         scalars = []
@@ -284,7 +291,7 @@ def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
         wanted = getattr(getattr(node, "layout", None), "wanted", ())
         for position, source in sources:
             size = None
-            if gradients and position in wanted:
+            if gradients and node is not None and position in wanted:
                 edge = wanted.index(position)
                 size = gradients.edges.get((node, edge))
                 if isinstance(node.edges[edge], Leaf):

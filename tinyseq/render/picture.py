@@ -1,13 +1,12 @@
-"""A picture with every place decided: boxes, frames and curves, written as SVG or as DOT with pinned positions.
+"""A picture with every place decided: boxes, frames, curves and strips, written as SVG.
 
 Coordinates are points, x to the right and y down.
 """
 
 import html
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-
-import graphviz
 
 from tinyseq.render import style
 from tinyseq.render.style import KINDS, Scale
@@ -126,9 +125,19 @@ DARK = f"""
 """
 
 
-def svg(picture: Picture, *, dark: str | None = "@media (prefers-color-scheme:dark)", styled: bool = True) -> str:
-    """Return `picture` as SVG text; `dark` is what the rules for dark surroundings are put under."""
-    notes, legend = _wrapped(picture.captions, max(picture.w, 320.0)), _legend_width(picture)
+def svg(
+    picture: Picture,
+    *,
+    dark: str | None = "@media (prefers-color-scheme:dark)",
+    styled: bool = True,
+    titled: bool = True,
+) -> str:
+    """Return `picture` as SVG text.
+
+    `dark` is what the rules for dark surroundings are put under; without `styled` there are no rules at all, and
+    without `titled` no tooltips.
+    """
+    notes, legend = wrapped(picture.captions, max(picture.w, 320.0)), _legend_width(picture)
     foot = (26.0 if picture.boxes else 0.0) + (24.0 if picture.gradients else 0.0) + LINE * len(notes)
     w = max(picture.w, legend, 320.0) + 2 * MARGIN
     h = picture.h + foot + 2 * MARGIN
@@ -146,14 +155,18 @@ def svg(picture: Picture, *, dark: str | None = "@media (prefers-color-scheme:da
     out += [_strip(s) for s in picture.strips]
     y = picture.h + 20
     if picture.boxes:
-        out.append(_legend(picture, y))
+        out.append(f'<g class="legend">{_legend(picture, y)}</g>')
         y += 26
     if picture.gradients:
         out.append(_scale(picture, y))
         y += 24
     out += [f'<text class="c" x="0" y="{y + LINE * i:.0f}">{html.escape(n)}</text>' for i, n in enumerate(notes)]
     out.append("</g></svg>")
-    return "\n".join(out)
+    text = "\n".join(out)
+    return text if titled else _TITLES.sub("", text)
+
+
+_TITLES = re.compile("<title>[^<]*</title>")
 
 
 def stylesheet(dark: str | None) -> str:
@@ -249,12 +262,13 @@ def _rounded(points: tuple[Point, ...], radius: float = CORNER) -> str:
     """Return a path along `points` whose corners are rounded."""
     parts = [f"M{_at(points[0])}"]
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        enter, leave = _towards(corner, before, radius), _towards(corner, after, radius)
+        enter, leave = towards(corner, before, radius), towards(corner, after, radius)
         parts.append(f"L{_at(enter)} Q{_at(corner)} {_at(leave)}")
     return " ".join([*parts, f"L{_at(points[-1])}"])
 
 
-def _towards(a: Point, b: Point, most: float) -> Point:
+def towards(a: Point, b: Point, most: float) -> Point:
+    """Return the point `most` away from `a` on the way to `b`, half of the way at the farthest."""
     dx, dy = b[0] - a[0], b[1] - a[1]
     length = (dx * dx + dy * dy) ** 0.5
     part = min(0.5, most / length) if length else 0.0
@@ -269,19 +283,20 @@ def _data(data: Iterable[tuple[str, str]]) -> str:
     return "".join(f' {name}="{html.escape(value)}"' for name, value in data)
 
 
-def _used(picture: Picture) -> list[str]:
+def used(picture: Picture) -> list[str]:
+    """Return the kinds of nodes that occur, in the order of the legend."""
     found = {b.kind for b in picture.boxes}
     return [k for k in KINDS if k in found]
 
 
 def _legend_width(picture: Picture) -> float:
-    return sum(style.text_width(KINDS[k].meaning, 10.8) + 36 for k in _used(picture))
+    return sum(style.text_width(KINDS[k].meaning, 10.8) + 36 for k in used(picture))
 
 
 def _legend(picture: Picture, y: float) -> str:
     """Return the row that says what the colours mean."""
     x, parts = 0.0, []
-    for kind in _used(picture):
+    for kind in used(picture):
         parts.append(
             f'<g class="n {kind}"><rect x="{x:.1f}" y="{y - 9:.1f}" width="16" height="11" rx="3"/></g>'
             f'<text class="c" x="{x + 21:.1f}" y="{y:.1f}">{KINDS[kind].meaning}</text>'
@@ -306,7 +321,7 @@ def _scale(picture: Picture, y: float) -> str:
     return "".join(parts)
 
 
-def _wrapped(captions: list[str], width: float) -> list[str]:
+def wrapped(captions: list[str], width: float) -> list[str]:
     """Break the captions into lines of at most `width` points."""
     lines = []
     for caption in captions:
@@ -319,77 +334,6 @@ def _wrapped(captions: list[str], width: float) -> list[str]:
                 line = f"{line} {word}".strip()
         lines.append(line)
     return lines
-
-
-def pinned(picture: Picture) -> str:
-    """Return `picture` as DOT in which every place is stated, for engines that rasterise."""
-    g = graphviz.Digraph("tinyseq")
-    h = picture.h + 2 * MARGIN
-    g.attr("graph", bb=f"0,0,{picture.w + 2 * MARGIN:.1f},{h:.1f}", bgcolor="white", splines="true", dpi="144")
-    g.attr("node", fontname="Helvetica", shape="box", fixedsize="true", margin="0")
-
-    def up(p: Point) -> str:
-        return f"{p[0] + MARGIN:.1f},{h - MARGIN - p[1]:.1f}"
-
-    for i, f in enumerate(picture.frames):
-        middle = (f.x + f.w / 2, f.y + f.h / 2)
-        line = "#8590a2" if f.step else "#aab2bf"
-        width, height = f"{f.w / 72:.3f}", f"{f.h / 72:.3f}"
-        look = {"style": "rounded,filled", "fillcolor": "#ffffff" if f.step else "#f7f8fa", "color": line}
-        g.node(f"f{i}", label="", pos=up(middle), width=width, height=height, **look)
-        size = 12 if f.step else 9
-        wide = style.text_width(f.label, size)
-        place = (f.x + f.inset + wide / 2, f.y + (13 if f.step else 9))
-        named = {"shape": "plain", "fontsize": str(size), "fontcolor": "#5a6472"}
-        g.node(f"t{i}", label=graphviz.escape(f.label), pos=up(place), **named)
-    for i, c in enumerate(picture.curves):
-        _pin_curve(g, i, c, picture, up)
-    for i, b in enumerate(picture.boxes):
-        paint = KINDS[b.kind]
-        g.node(
-            f"n{i}",
-            label=html_label(b),
-            pos=up((b.x, b.y)),
-            width=f"{b.w / 72:.3f}",
-            height=f"{b.h / 72:.3f}",
-            style="rounded,filled,dashed" if b.kind == "constant" else "rounded,filled",
-            fillcolor=paint.fill,
-            color=paint.line,
-        )
-    return str(g.source)
-
-
-def _pin_curve(g: graphviz.Digraph, i: int, c: Curve, picture: Picture, up: "object") -> None:
-    """Draw a curve between two invisible points: Graphviz would clip it at the nodes otherwise."""
-    assert callable(up)
-    points = c.points if not c.straight else _as_bezier(c.points)
-    color, width = style.PLAIN, 0.8
-    if c.missing:
-        color, width = "#a3a9b2", 0.8
-    elif picture.gradients and c.gradient is not None:
-        level = picture.scale.level(c.gradient)
-        color, width = style.RAMP[level], style.WIDTHS[level]
-    for end, p in (("a", points[0]), ("b", points[-1])):
-        g.node(f"{end}{i}", label="", shape="point", style="invis", pos=up(p), width="0.01", height="0.01")
-    pos = " ".join(map(up, points))
-    if c.arrow:
-        back = _towards(points[-1], next(p for p in reversed(points) if p != points[-1]), 5.0)
-        pos = f"e,{up(points[-1])} " + " ".join(map(up, (*points[:-1], back)))
-    look = {"color": color, "penwidth": f"{width:.2f}", "style": "dashed" if c.missing else "solid"}
-    g.edge(f"a{i}", f"b{i}", pos=pos, arrowhead="normal" if c.arrow else "none", arrowsize="0.5", **look)
-
-
-def _as_bezier(points: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Return the polyline with rounded corners as cubic pieces."""
-    out = [points[0]]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        enter, leave = _towards(corner, before, CORNER), _towards(corner, after, CORNER)
-        out += [out[-1], enter, enter, _between(enter, corner), _between(leave, corner), leave]
-    return (*out, out[-1], points[-1], points[-1])
-
-
-def _between(a: Point, b: Point) -> Point:
-    return a[0] + (b[0] - a[0]) * 2 / 3, a[1] + (b[1] - a[1]) * 2 / 3
 
 
 def html_label(b: Box) -> str:

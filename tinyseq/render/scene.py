@@ -30,6 +30,7 @@ class Wire:
     b: str
     curve: Curve
     ports: tuple[str, str] = ("", "")  # sides at which it must leave and arrive: "w", "e" or any
+    loose: bool = False  # it runs against the ranks
 
 
 @dataclass(slots=True)
@@ -62,6 +63,8 @@ class Scene:
                 more["style"] = "dashed"
             if w.curve.title:
                 more["tooltip"] = graphviz.escape(w.curve.title)
+            if w.loose:
+                more["constraint"] = "false"
             if w.ports[0]:
                 more["tailport"] = w.ports[0]
             if w.ports[1]:

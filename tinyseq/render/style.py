@@ -71,6 +71,25 @@ def text_width(text: str, size: float = SIZE, *, bold: bool = False) -> float:
     return sum(_WIDTH.get(c, 580) for c in text) * size / 1000 * (1.07 if bold else 1.0)
 
 
+def mixed(color: str, part: float) -> str:
+    """Return `part` of `color` on white.
+
+    >>> mixed("#000000", 0.5)
+    '#808080'
+    """
+    channels = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 + (c - 255) * part):02x}" for c in channels)
+
+
+def clean(text: str) -> str:
+    """Return `text` without characters that cannot be shown, which XML forbids.
+
+    >>> clean("a\\x00b\\n")
+    'a�b�'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
+
+
 def clipped(text: str, most: int) -> str:
     """Return `text` with its middle left out if it is longer than `most`.
 

@@ -331,7 +331,40 @@ def _outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, t
 
 
 def rolled_source(model: Model, look: Look) -> str:
-    """Return the rolled view as DOT text."""
+    """Return the rolled view as DOT text: what an engine makes of it has the same parts in places of its own choice."""
     repeats, outer = _prepared(model)
-    scene = Scene(backward=look.backward)
-    return scene.source() + str(len(repeats.loops) + len(outer))
+    model = _gathered(model, repeats)
+    scene, paths = Scene(backward=look.backward), _outer_paths(model, repeats, outer)
+    for i in sorted(outer):
+        scene.spots[f"n{i}"] = Spot(look.box(model.items[i]), paths[i])
+    for link in model.links:
+        if link.target in outer and link.source not in repeats.where:
+            tail = f"n{link.source}"
+            if link.source not in outer:
+                tail = f"w{link.number}"
+                scene.spots[tail] = Spot(leaf_chip(model, link, link.number, look), paths[link.target])
+            scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model)))
+    for n, loop in enumerate(repeats.loops):
+        _add_loop(scene, f"l{n}", cell(model, repeats, loop, loop.typical(), look, outer), loop, model, repeats, look)
+    return scene.source()
+
+
+def _add_loop(scene: Scene, mark: str, c: Cell, loop: Loop, model: Model, repeats: Repeats, look: Look) -> None:
+    """Add the one cell of a loop to the scene of the rolled view, with a delay in each returning edge."""
+    around = (f"{_loop_label(model, loop)}  × {len(loop.tiles)}",)
+    for key, spot in c.scene.spots.items():
+        scene.spots[mark + key] = Spot(spot.box, around + spot.path)
+    scene.wires += [Wire(mark + w.a, mark + w.b, w.curve) for w in c.scene.wires]
+    for key, port in c.ins.items():
+        head = mark + key
+        if port.role is not None:
+            delay, tail = f"{mark}d{key}", f"{mark}o{port.role[0]}"
+            scene.spots[delay] = Spot(look.chip(f"delay {port.role[1]}", "state"), around)
+            scene.wires.append(Wire(tail, delay, look.bundle(port.sources, model), loose=True))
+            scene.wires.append(Wire(delay, head, look.bundle(port.sources, model)))
+        elif port.sources and f"n{port.sources[0].source}" in scene.spots:
+            scene.wires.append(Wire(f"n{port.sources[0].source}", head, look.bundle(port.sources, model)))
+    for key, i in c.outs.items():
+        for link in repeats.leaving.get(i, ()):
+            if f"n{link.target}" in scene.spots:
+                scene.wires.append(Wire(mark + key, f"n{link.target}", look.curve(link, model)))

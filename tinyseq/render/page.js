@@ -1,0 +1,234 @@
+// Steps through a computation node by node, forward and then backward. D is what page.py wrote: nodes, links and the
+// order of backward. Nothing is fetched; colours change by classes, and moving is one transform of the whole picture.
+(() => {
+  "use strict";
+  const D = JSON.parse(document.getElementById("data").textContent);
+  const $ = (id) => document.getElementById(id);
+  const view = $("view"), stage = $("stage"), svg = stage.querySelector("svg"), root = document.documentElement;
+  const nodes = new Map(), links = new Map(), uses = new Map();
+  const put = (map, key, element) => { const held = map.get(key); if (held) held.push(element); else map.set(key, [element]); };
+  for (const e of svg.querySelectorAll("[data-n]")) {
+    put(nodes, +e.dataset.n, e);
+    if (e.dataset.w !== undefined) uses.set(+e.dataset.w, e);
+  }
+  for (const e of svg.querySelectorAll("[data-e]")) for (const n of e.dataset.e.split(" ")) put(links, +n, e);
+  const into = D.nodes.map(() => []), out = D.nodes.map(() => []);
+  D.links.forEach(([a, b], i) => { into[b].push(i); out[a].push(i); });
+  const forward = D.nodes.map((n, i) => i).filter((i) => D.nodes[i].op !== "leaf");
+  const F = forward.length, N = F + D.walk.length;
+  let k = 0, timer = 0, found = [], at = -1;
+
+  // What is lit
+
+  const mark = (elements, name, on) => { for (const e of elements || []) e.classList.toggle(name, on); };
+  const markLeaf = (link, name, on) => {  // the chip of one use, or the node where there is no chip
+    const use = uses.get(link);
+    if (use) use.classList.toggle(name, on);
+    else if (D.nodes[D.links[link][0]].op === "leaf") mark(nodes.get(D.links[link][0]), name, on);
+  };
+  function apply(step, on) {
+    if (step < F) {
+      const n = forward[step];
+      mark(nodes.get(n), "on", on);
+      for (const l of into[n]) { mark(links.get(l), "on", on); markLeaf(l, "on", on); }
+    } else {
+      const [n, passed] = D.walk[step - F];
+      mark(nodes.get(n), "bk", on);
+      for (const l of passed) { mark(links.get(l), "bk", on); markLeaf(l, "bk", on); }
+    }
+  }
+  function current(step, on) {
+    if (step < 0) return;
+    if (step < F) mark(nodes.get(forward[step]), "cur", on);
+    else {
+      const [n, passed] = D.walk[step - F];
+      if (D.nodes[n].op !== "leaf") mark(nodes.get(n), "cur", on);
+      for (const l of passed) mark(links.get(l), "cur", on);
+    }
+  }
+  function go(to, follow = true) {
+    to = Math.max(0, Math.min(N, Math.round(to)));
+    current(k - 1, false);
+    while (k < to) apply(k++, true);
+    while (k > to) apply(--k, false);
+    svg.classList.toggle("fwd", k > 0 && k <= F);
+    svg.classList.toggle("back", k > F);
+    current(k - 1, true);
+    $("slider").value = k;
+    $("count").textContent = k === 0 ? `${F} forward, ${N - F} backward`
+      : k <= F ? `forward ${k} of ${F}` : `backward ${k - F} of ${N - F}`;
+    describe();
+    if (follow && k > 0) reveal(k <= F ? forward[k - 1] : D.walk[k - F - 1][0]);
+  }
+
+  // What is said
+
+  const num = (x) => x === null || x === undefined ? "not computed" : x === 0 ? "0" : Math.abs(x) < 1e-3 || Math.abs(x) >= 1e4 ? x.toExponential(2) : x.toPrecision(3);
+  const when = (n) => D.nodes[n].step === null ? "" : `, t = ${D.nodes[n].step}`;
+  const called = (n) => { const m = D.nodes[n]; return m.op === "leaf" ? m.name || m.label : m.name ? `${m.name} = ${m.op}` : m.op; };
+  const element = (tag, text, parent) => { const e = document.createElement(tag); if (text !== undefined) e.textContent = text; parent.append(e); return e; };
+  function table(parent, rows) {
+    const t = element("table", undefined, parent);
+    for (const [a, b, fresh] of rows) {
+      const r = element("tr", undefined, t);
+      if (fresh) r.className = "new";
+      element("td", a, r); element("td", b, r);
+    }
+  }
+  function about(n, panel) {
+    const m = D.nodes[n];
+    element("h2", called(n) + when(n), panel);
+    if (m.path) element("p", m.path, panel).className = "hint";
+    element("p", `shape [${m.shape.join(", ")}]` + (m.detail ? `; ${m.detail}` : ""), panel);
+    if (m.value) element("p", `value ${m.value}`, panel);
+    element("p", `size of the gradient: ${num(m.gradient)}`, panel);
+  }
+  function contributions(n, until) {  // what a shared weight has received, in the order of backward
+    const rows = [];
+    for (let i = 0; i < until; i++) for (const l of D.walk[i][1])
+      if (D.links[l][0] === n) rows.push([D.nodes[D.links[l][1]].step, D.links[l][2], i === until - 1]);
+    return rows;
+  }
+  function weightTable(n, until, panel) {
+    const rows = contributions(n, until), all = contributions(n, D.walk.length).length;
+    element("h3", `gradient of ${called(n)}: ${rows.length} of ${all} parts`, panel);
+    element("p", `sizes of the arrays that are added up to one of size ${num(D.nodes[n].gradient)}`, panel).className = "hint";
+    table(panel, rows.slice(-200).map(([t, g, fresh]) => [t === null ? "" : `t = ${t}`, `+= ${num(g)}`, fresh]));
+  }
+  function describe() {
+    const panel = $("panel");
+    panel.replaceChildren();
+    if (k === 0) {
+      element("h2", "Step through it", panel);
+      element("p", "→ and ← go forward and back by one node, first through the computation, then through backward(). " +
+        "Space plays. Home, End jump; B goes to where backward begins. Hover a node for what is known of it, a weight " +
+        "for all its uses.", panel);
+      for (const note of D.notes) element("p", note, panel);
+      return;
+    }
+    if (k <= F) {
+      const n = forward[k - 1];
+      about(n, panel);
+      element("h3", "made from", panel);
+      table(panel, into[n].map((l) => [called(D.links[l][0]) + when(D.links[l][0]), `[${D.nodes[D.links[l][0]].shape.join(", ")}]`]));
+      return;
+    }
+    const [n, passed] = D.walk[k - F - 1];
+    element("h2", `backward through ${called(n)}${when(n)}`, panel);
+    element("p", `gradient that has arrived: ${num(D.nodes[n].gradient)}`, panel);
+    if (passed.length) {
+      element("h3", "passes on", panel);
+      table(panel, passed.map((l) => {
+        const s = D.links[l][0];
+        return [called(s) + (D.nodes[s].op === "leaf" ? when(n) : when(s)), `+= ${num(D.links[l][2])}`];
+      }));
+      for (const s of new Set(passed.map((l) => D.links[l][0]))) if (D.nodes[s].op === "leaf" && out[s].length > 1) weightTable(s, k - F, panel);
+    } else element("p", "It is collected here: this is the gradient of a leaf.", panel);
+  }
+
+  // Moving
+
+  let x = 0, y = 0, scale = 1;
+  const W = svg.viewBox.baseVal.width, H = svg.viewBox.baseVal.height;
+  const move = () => { stage.style.transform = `translate(${x}px,${y}px) scale(${scale})`; };
+  function zoom(by, px, py) {
+    const next = Math.max(0.02, Math.min(8, scale * by));
+    x = px - (px - x) * next / scale; y = py - (py - y) * next / scale; scale = next; move();
+  }
+  function fit() {
+    const w = view.clientWidth, h = view.clientHeight;
+    scale = Math.min(1.6, Math.max(Math.min(w / W, h / H), Math.min(h / H, 0.8)));
+    x = W * scale < w ? (w - W * scale) / 2 : 0; y = Math.max(0, (h - H * scale) / 2); move();
+  }
+  function reveal(n) {
+    const e = (nodes.get(n) || [])[0];
+    if (!e) return;
+    const r = e.getBoundingClientRect(), v = view.getBoundingClientRect(), pad = 40;
+    if (r.left < v.left + pad || r.right > v.right - pad) x += v.left + v.width / 2 - (r.left + r.width / 2);
+    if (r.top < v.top + 8 || r.bottom > v.bottom - 8) y += v.top + v.height / 2 - (r.top + r.height / 2);
+    move();
+  }
+  let held = null;
+  view.addEventListener("pointerdown", (e) => { held = [e.clientX, e.clientY]; view.classList.add("drag"); view.setPointerCapture(e.pointerId); });
+  view.addEventListener("pointermove", (e) => {
+    if (!held) return;
+    x += e.clientX - held[0]; y += e.clientY - held[1]; held = [e.clientX, e.clientY]; move();
+  });
+  for (const end of ["pointerup", "pointercancel"]) view.addEventListener(end, () => { held = null; view.classList.remove("drag"); });
+  view.addEventListener("wheel", (e) => {
+    e.preventDefault();
+    const r = view.getBoundingClientRect();
+    if (e.shiftKey) { x -= e.deltaY; move(); } else zoom(Math.exp(-e.deltaY / 500), e.clientX - r.left, e.clientY - r.top);
+  }, { passive: false });
+
+  // Hovering
+
+  let lit = [];
+  function unlight() { for (const e of lit) e.classList.remove("lit"); lit = []; }
+  function light(n) {
+    unlight();
+    lit = [...(nodes.get(n) || [])];
+    for (const l of [...out[n], ...into[n]]) lit.push(...(links.get(l) || []));
+    for (const e of lit) e.classList.add("lit");
+  }
+  svg.addEventListener("pointerover", (e) => {
+    const g = e.target.closest("[data-n]");
+    if (held) return;
+    if (!g) { if (lit.length) { unlight(); describe(); } return; }
+    const n = +g.dataset.n, panel = $("panel");
+    light(n);
+    panel.replaceChildren();
+    about(n, panel);
+    if (D.nodes[n].op === "leaf" && out[n].length > 1) weightTable(n, D.walk.length, panel);
+  });
+
+  // Controls
+
+  function stop() { clearInterval(timer); timer = 0; $("play").textContent = "play"; }
+  function play() {
+    if (timer) return stop();
+    if (k >= N) go(0);
+    $("play").textContent = "pause";
+    timer = setInterval(() => { if (k >= N) stop(); else go(k + 1); }, 160);
+  }
+  function search(next) {
+    const wanted = $("find").value.trim().toLowerCase();
+    if (!wanted) { found = []; unlight(); return; }
+    if (!next) {
+      found = D.nodes.map((m, i) => i).filter((i) => `${D.nodes[i].name} ${D.nodes[i].op} ${D.nodes[i].path} t=${D.nodes[i].step}`.toLowerCase().includes(wanted) && nodes.has(i));
+      at = -1;
+    }
+    if (!found.length) { $("hits").textContent = "none"; unlight(); return; }
+    at = (at + 1) % found.length;
+    $("hits").textContent = `${at + 1} of ${found.length}`;
+    light(found[at]); reveal(found[at]);
+  }
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const theme = (name) => { root.dataset.theme = name; };
+  theme(dark.matches ? "dark" : "light");
+  dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
+  const actions = {
+    first: () => go(0), prev: () => go(k - 1), play, next: () => go(k + 1), last: () => go(N), backward: () => go(F + 1),
+    fit, theme: () => theme(root.dataset.theme === "dark" ? "light" : "dark"),
+  };
+  for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", () => { if (id !== "play") stop(); action(); });
+  $("slider").max = N;
+  $("slider").addEventListener("input", (e) => { stop(); go(+e.target.value); });
+  $("find").addEventListener("input", () => search(false));
+  $("find").addEventListener("keydown", (e) => { if (e.key === "Enter") search(true); if (e.key === "Escape") { e.target.value = ""; search(false); e.target.blur(); } });
+  const keys = { ArrowRight: "next", ArrowLeft: "prev", " ": "play", Home: "first", End: "last", b: "backward", f: "fit", d: "theme" };
+  addEventListener("keydown", (e) => {
+    if (e.target === $("find") || e.ctrlKey || e.metaKey || e.altKey) return;
+    const pan = { w: [0, 60], s: [0, -60], ArrowUp: [0, 60], ArrowDown: [0, -60], ",": [120, 0], ".": [-120, 0] }[e.key];
+    if (keys[e.key]) { if (keys[e.key] !== "play") stop(); actions[keys[e.key]](); }
+    else if (pan) { x += pan[0]; y += pan[1]; move(); }
+    else if (e.key === "+" || e.key === "-") zoom(e.key === "+" ? 1.25 : 0.8, view.clientWidth / 2, view.clientHeight / 2);
+    else if (e.key === "/") $("find").focus();
+    else return;
+    e.preventDefault();
+  });
+  addEventListener("resize", fit);
+  fit();
+  go(0);
+  window.tinyseq = { go, data: D, get k() { return k; }, get length() { return N; }, get forward() { return F; } };
+})();

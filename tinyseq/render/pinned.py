@@ -1,0 +1,144 @@
+"""A picture as DOT in which every place is stated: an engine then rasterises it without moving anything."""
+
+from collections.abc import Callable
+
+import graphviz
+
+from tinyseq.render import style
+from tinyseq.render.picture import CORNER, LINE, MARGIN, Box, Curve, Picture, Point, html_label, towards, used, wrapped
+from tinyseq.render.style import KINDS
+
+MOST_PIXELS = 16000.0  # of the longer side
+SHARP = 144.0  # dots per inch
+Up = Callable[[Point], str]
+
+
+def pinned(picture: Picture) -> str:
+    """Return `picture` as DOT for `neato -n2`, with the legend and the captions below it."""
+    notes = wrapped(picture.captions, max(picture.w, 320.0))
+    wide = max(picture.w, 320.0) + 2 * MARGIN
+    high = picture.h + 2 * MARGIN + 26 + 24 * picture.gradients + LINE * len(notes)
+    dpi = min(SHARP, MOST_PIXELS / max(wide, high) * 72)
+    g = graphviz.Digraph("tinyseq")
+    g.attr("graph", bb=f"0,0,{wide:.1f},{high:.1f}", bgcolor="white", splines="true", dpi=f"{dpi:.1f}", pad="0")
+    g.attr("node", fontname="Helvetica", shape="box", fixedsize="true", margin="0")
+
+    def up(p: Point) -> str:
+        return f"{p[0] + MARGIN:.1f},{high - MARGIN - p[1]:.1f}"
+
+    for corner in ((-MARGIN, -MARGIN), (wide - MARGIN, high - MARGIN)):  # they hold the borders
+        _rect(g, up, corner, 0.1, 0.1, style="invis")
+    for f in picture.frames:
+        line, fill = ("#8590a2", "#ffffff") if f.step else ("#aab2bf", "#f7f8fa")
+        _rect(g, up, (f.x + f.w / 2, f.y + f.h / 2), f.w, f.h, style="rounded,filled", fillcolor=fill, color=line)
+        _text(g, up, (f.x + f.inset, f.y + (13 if f.step else 9)), f.label, 12 if f.step else 9, "#5a6472")
+    for i, c in enumerate(picture.curves):
+        _curve(g, up, f"{i}", c, picture)
+    for b in picture.boxes:
+        _box(g, up, b)
+    _strips(g, up, picture)
+    y, x = picture.h + 16.0, 0.0
+    for kind in used(picture) if picture.boxes else ():
+        _box(g, up, Box(x + 8, y, 16, 11, kind, ()))
+        _text(g, up, (x + 21, y), KINDS[kind].meaning, 10, "#4b5563")
+        x += style.text_width(KINDS[kind].meaning, 10.8) + 36
+    y += 26
+    if picture.gradients:
+        _scale(g, up, picture, y)
+        y += 24
+    for n, note in enumerate(notes):
+        _text(g, up, (0.0, y - 4 + LINE * n), note, 10, "#4b5563")
+    return str(g.source)
+
+
+def _rect(g: graphviz.Digraph, up: Up, middle: Point, w: float, h: float, **look: str) -> None:
+    size = {"width": f"{w / 72:.3f}", "height": f"{h / 72:.3f}"}
+    g.node(f"r{len(g.body)}", label="", pos=up(middle), **size, **look)
+
+
+def _text(g: graphviz.Digraph, up: Up, left: Point, text: str, size: float, color: str) -> None:
+    place = up((left[0] + style.text_width(text, size) / 2, left[1]))
+    look = {"shape": "plain", "fontsize": f"{size:g}", "fontcolor": color}
+    g.node(f"r{len(g.body)}", label=graphviz.escape(text), pos=place, **look)
+
+
+def _box(g: graphviz.Digraph, up: Up, b: Box) -> None:
+    paint = KINDS[b.kind]
+    g.node(
+        f"r{len(g.body)}",
+        label=html_label(b),
+        pos=up((b.x, b.y)),
+        width=f"{b.w / 72:.3f}",
+        height=f"{b.h / 72:.3f}",
+        style="rounded,filled,dashed" if b.kind == "constant" else "rounded,filled",
+        fillcolor=paint.fill,
+        color=paint.line,
+    )
+
+
+def _curve(g: graphviz.Digraph, up: Up, name: str, c: Curve, picture: Picture) -> None:
+    """Draw a curve between two invisible points: Graphviz would clip it at the nodes otherwise."""
+    points = as_bezier(c.points) if c.straight else c.points
+    color, width = style.PLAIN, 0.8
+    if c.missing:
+        color = "#a3a9b2"
+    elif picture.gradients and c.gradient is not None:
+        level = picture.scale.level(c.gradient)
+        color, width = style.RAMP[level], style.WIDTHS[level]
+    for end, p in (("a", points[0]), ("b", points[-1])):
+        g.node(f"{end}{name}", label="", shape="point", style="invis", pos=up(p), width="0.01", height="0.01")
+    pos = " ".join(map(up, points))
+    if c.arrow:
+        back = towards(points[-1], next((p for p in reversed(points) if p != points[-1]), points[-1]), 5.0)
+        pos = f"e,{up(points[-1])} " + " ".join(map(up, (*points[:-1], back)))
+    look = {"color": color, "penwidth": f"{width:.2f}", "style": "dashed" if c.missing else "solid"}
+    g.edge(f"a{name}", f"b{name}", pos=pos, arrowhead="normal" if c.arrow else "none", arrowsize="0.5", **look)
+
+
+def as_bezier(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Return a polyline with rounded corners as cubic pieces.
+
+    >>> len(as_bezier(((0.0, 0.0), (10.0, 0.0), (10.0, 10.0))))
+    10
+    """
+    out = [points[0]]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        enter, leave = towards(corner, before, CORNER), towards(corner, after, CORNER)
+        out += [out[-1], enter, enter, _between(enter, corner), _between(leave, corner), leave]
+    return (*out, out[-1], points[-1], points[-1])
+
+
+def _between(a: Point, b: Point) -> Point:
+    return a[0] + (b[0] - a[0]) * 2 / 3, a[1] + (b[1] - a[1]) * 2 / 3
+
+
+def _strips(g: graphviz.Digraph, up: Up, picture: Picture) -> None:
+    for s in picture.strips:
+        left = min((c.x for c in s.cells), default=0.0)
+        _text(g, up, (left - 7 - style.text_width(s.label, 8.5), s.y + 6.5), s.label, 8.5, "#667080")
+        for c in s.cells:
+            color, ink = "#ffffff", "#667080"
+            if c.level is not None:
+                color, ink = style.RAMP[c.level], style.INK[c.level]
+            elif c.share is not None:
+                color = style.mixed(KINDS["gate"].line, 0.08 + 0.6 * c.share)
+            if c.title:
+                wide = max(c.w - 1, 0.5)
+                _rect(g, up, (c.x + wide / 2, s.y + 6.5), wide, 13, style="filled", fillcolor=color, color=color)
+            if c.text:
+                left_ = c.x + (c.w - style.text_width(c.text, 8.5)) / 2
+                _text(g, up, (left_, s.y + 6.5), c.text, 8.5, ink)
+
+
+def _scale(g: graphviz.Digraph, up: Up, picture: Picture, y: float) -> None:
+    _text(g, up, (0.0, y - 4), "size of the gradient:", 10, "#4b5563")
+    x, every = 112.0, style.LEVELS // picture.scale.decades or 1
+    for level in range(style.LEVELS + 1):
+        if level % every == 0:
+            power = picture.scale.top - picture.scale.decades + level // every
+            _text(g, up, (x - 8, y + 6), f"1e{power}", 8.5, "#667080")
+        if level < style.LEVELS:
+            points = ((x, y - 4), (x + 10, y - 4), (x + 20, y - 4), (x + 30, y - 4))
+            sample = 10.0 ** (picture.scale.top - picture.scale.decades * (1 - (level + 0.5) / style.LEVELS))
+            _curve(g, up, f"s{level}", Curve(points, arrow=False, gradient=sample), picture)
+            x += 34
