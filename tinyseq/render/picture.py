@@ -106,13 +106,14 @@ CSS = f"""
 .ts .bg{{fill:#fff}}.ts text{{fill:#1c2430;text-anchor:middle}}.ts .s{{font-size:{style.SMALL:g}px;fill:#667080}}
 .ts .b{{font-weight:bold}}.ts .c{{font-size:10px;fill:#4b5563;text-anchor:start}}
 .ts .f{{fill:#8891a0;fill-opacity:.06;stroke:#aab2bf;stroke-width:.8}}.ts .t{{fill:#fff;stroke:#8590a2;stroke-width:1}}
-.ts .l{{font-size:9px;fill:#6b7688;text-anchor:start}}.ts .k{{font-size:12px;font-weight:bold;fill:#4b5563;text-anchor:start}}
+.ts .l{{font-size:9px;fill:#6b7688;text-anchor:start}}
+.ts .k{{font-size:12px;font-weight:bold;fill:#4b5563;text-anchor:start}}
 .ts .e{{fill:none;stroke:{style.PLAIN};stroke-width:1;stroke-linejoin:round}}.ts .q{{stroke-opacity:.45}}
 .ts .m{{stroke:#a3a9b2;stroke-width:.9;stroke-dasharray:3 2.5}}
 {"".join(f".ts .{k} rect{{fill:{p.fill};stroke:{p.line}}}" for k, p in KINDS.items())}
 .ts .constant rect{{stroke-dasharray:2.5 2}}
 {"".join(f".ts .g{i}{{stroke:{c};stroke-width:{style.WIDTHS[i]:.2f}}}" for i, c in enumerate(style.RAMP))}
-{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:{t}}}" for i, (c, t) in enumerate(zip(style.RAMP, style.INK)))}
+{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:{style.INK[i]}}}" for i, c in enumerate(style.RAMP))}
 .ts .v{{fill:{KINDS["gate"].line}}}.ts .z{{fill:none;stroke:#c9ced6;stroke-dasharray:2 2}}.ts .r{{text-anchor:end}}
 """
 DARK = f"""
@@ -339,7 +340,7 @@ def wrapped(captions: list[str], width: float) -> list[str]:
 def html_label(b: Box) -> str:
     """Return the lines of `b` as Graphviz's HTML-like label."""
     lines = [_html(line, i == 0, b.chip) for i, line in enumerate(b.lines) if line]
-    return f"<{'<br/>'.join(lines)}>" if lines else '""'
+    return f"<{'<br/>'.join(lines)}>" if lines else ""
 
 
 def _html(line: str, main: bool, chip: bool) -> str:

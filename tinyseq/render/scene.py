@@ -10,6 +10,7 @@ from tinyseq.render import style
 from tinyseq.render.model import Item, Link, Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point, html_label
 
+_NOTHING = '""'
 APART = "\u2063"  # sets frames of one name apart
 NUMBER = style.text_width("g 1.23e-07", style.SMALL)  # the same room for each, so that equal steps look equal
 
@@ -130,8 +131,9 @@ def _fill(g: graphviz.Digraph, spots: dict[str, Spot]) -> None:
         for part in path[len(open_) :]:
             open_.append(part)
             name = graphviz.quoting.quote("cluster_" + "/".join(open_))
+            label = graphviz.quoting.quote(graphviz.escape(part.partition(APART)[0]))
             body.append(
-                f"subgraph {name} {{ label={graphviz.quoting.quote(graphviz.escape(part.partition(APART)[0]))}; labeljust=l; margin=7; "
+                f"subgraph {name} {{ label={label}; labeljust=l; margin=7; "
                 'style="rounded,filled"; fillcolor="#f7f8fa"; color="#aab2bf"; fontcolor="#6b7688"'
             )
         body += [_node(key, spots[key].box) for key in tree[path]]
@@ -143,7 +145,7 @@ def _node(key: str, b: Box) -> str:
     tip = f" tooltip={graphviz.quoting.quote(graphviz.escape(b.title))}" if b.title else ""
     look = "rounded,filled,dashed" if b.kind == "constant" else "rounded,filled"
     return (
-        f"{key} [label={html_label(b)} width={b.w / 72:.3f} height={b.h / 72:.3f} "
+        f"{key} [label={html_label(b) or _NOTHING} width={b.w / 72:.3f} height={b.h / 72:.3f} "
         f'style="{look}" fillcolor="{paint.fill}" color="{paint.line}"{tip}]'
     )
 

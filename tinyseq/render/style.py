@@ -82,9 +82,9 @@ def mixed(color: str, part: float) -> str:
 
 
 def clean(text: str) -> str:
-    """Return `text` without characters that cannot be shown, which XML forbids.
+    r"""Return `text` without characters that cannot be shown, which XML forbids.
 
-    >>> clean("a\\x00b\\n")
+    >>> clean("a\x00b\n")
     'a�b�'
     """
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)

@@ -13,12 +13,12 @@ from tinyseq.render.loops import Loop, Place, Repeats, find_loops
 from tinyseq.render.model import Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point
 from tinyseq.render.scene import APART, Look, Scene, Spot, Wire, common_path, leaf_chip, parts
+from tinyseq.render.strips import LABEL, add_strips, even_columns
+from tinyseq.render.style import Scale
 
 TRACK = 8.0  # between lines that run side by side
 HEAD = 24.0  # of a cell, for its title
 EDGE = 12.0  # between a line and what it passes
-from tinyseq.render.strips import LABEL, add_strips, even_columns
-from tinyseq.render.style import Scale
 
 
 @dataclass(slots=True)
