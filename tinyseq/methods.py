@@ -122,20 +122,42 @@ class ArrayMethods:
     t = ops.t
     permute = ops.permute
     reshape = view = ops.reshape
+    reshape_as = view_as = ops.reshape_as
     squeeze = ops.squeeze
     unsqueeze = ops.unsqueeze
     flatten = ops.flatten
+    ravel = ops.ravel
     unflatten = ops.unflatten
+    movedim = moveaxis = ops.movedim
     expand = ops.expand
+    expand_as = ops.expand_as
+    broadcast_to = ops.broadcasted
+    sum_to_size = ops.sum_to_size
     repeat = ops.repeat
+    repeat_interleave = ops.repeat_interleave
     tile = ops.tile
     flip = ops.flip
+    fliplr = ops.fliplr
+    flipud = ops.flipud
+    roll = ops.roll
+    rot90 = ops.rot90
     narrow = ops.narrow
+    select = ops.select
     chunk = ops.chunk
     split = ops.split
+    tensor_split = ops.tensor_split
+    hsplit = ops.hsplit
+    vsplit = ops.vsplit
+    dsplit = ops.dsplit
     unbind = ops.unbind
+    unfold = ops.unfold
     tril = ops.tril
     triu = ops.triu
+    diagonal = ops.diagonal
+    diag = ops.diag
+    diag_embed = ops.diag_embed
+    diagflat = ops.diagflat
+    trace = ops.trace
 
     # Arithmetic
 
@@ -144,26 +166,54 @@ class ArrayMethods:
     mul = multiply = ops.mul
     div = divide = true_divide = arithmetic.div
     pow = ops.pow
+    float_power = ops.float_power
     neg = negative = ops.neg
+    positive = ops.positive
     abs = absolute = ops.abs
     sign = ops.sign
     floor_divide = ops.floor_divide
     remainder = ops.remainder
+    fmod = ops.fmod
     maximum = ops.maximum
     minimum = ops.minimum
+    fmax = ops.fmax
+    fmin = ops.fmin
     clamp = clip = ops.clamp
+    clamp_min = ops.clamp_min
+    clamp_max = ops.clamp_max
     lerp = ops.lerp
-    matmul = ops.matmul
+    addcmul = ops.addcmul
+    addcdiv = ops.addcdiv
     floor = ops.floor
     ceil = ops.ceil
     round = ops.round
-    trunc = ops.trunc
+    trunc = fix = ops.trunc
+    frac = ops.frac
     reciprocal = ops.reciprocal
     square = ops.square
 
-    # Functions of one number
+    # Products
+
+    matmul = ops.matmul
+    mm = ops.mm
+    bmm = ops.bmm
+    mv = ops.mv
+    dot = ops.dot
+    outer = ops.outer
+    inner = ops.inner
+    addmm = ops.addmm
+    addmv = ops.addmv
+    baddbmm = ops.baddbmm
+    addbmm = ops.addbmm
+    addr = ops.addr
+    cross = ops.cross
+    kron = ops.kron
+    matrix_power = ops.matrix_power
+
+    # Functions of one or two numbers
 
     exp = ops.exp
+    exp2 = ops.exp2
     expm1 = ops.expm1
     log = ops.log
     log1p = ops.log1p
@@ -174,27 +224,57 @@ class ArrayMethods:
     sin = ops.sin
     cos = ops.cos
     tan = ops.tan
+    asin = arcsin = ops.asin
+    acos = arccos = ops.acos
+    atan = arctan = ops.atan
+    atan2 = arctan2 = ops.atan2
+    sinh = ops.sinh
+    cosh = ops.cosh
     tanh = ops.tanh
+    asinh = ops.asinh
+    acosh = ops.acosh
+    atanh = ops.atanh
     sigmoid = ops.sigmoid
     relu = ops.relu
     erf = ops.erf
+    erfc = ops.erfc
+    logit = ops.logit
+    sinc = ops.sinc
+    xlogy = ops.xlogy
+    hypot = ops.hypot
+    logaddexp = ops.logaddexp
+    logaddexp2 = ops.logaddexp2
+    copysign = ops.copysign
+    heaviside = ops.heaviside
+    ldexp = ops.ldexp
+    deg2rad = ops.deg2rad
+    rad2deg = ops.rad2deg
     softmax = ops.softmax
     log_softmax = ops.log_softmax
-    isnan = ops.isnan
-    isinf = ops.isinf
-    isfinite = ops.isfinite
+    nan_to_num = ops.nan_to_num
 
     # Comparison
 
     eq = ops.eq
-    ne = ops.ne
-    lt = ops.lt
-    le = ops.le
-    gt = ops.gt
-    ge = ops.ge
+    ne = not_equal = ops.ne
+    lt = less = ops.lt
+    le = less_equal = ops.le
+    gt = greater = ops.gt
+    ge = greater_equal = ops.ge
+    equal = ops.equal
+    isclose = ops.isclose
+    allclose = ops.allclose
+    isnan = ops.isnan
+    isinf = ops.isinf
+    isposinf = ops.isposinf
+    isneginf = ops.isneginf
+    isfinite = ops.isfinite
+    isreal = ops.isreal
+    signbit = ops.signbit
     logical_and = ops.logical_and
     logical_or = ops.logical_or
     logical_not = ops.logical_not
+    logical_xor = ops.logical_xor
 
     # Reduction
 
@@ -207,23 +287,62 @@ class ArrayMethods:
     min = ops.min
     amax = ops.amax
     amin = ops.amin
+    aminmax = ops.aminmax
     argmax = ops.argmax
     argmin = ops.argmin
     logsumexp = ops.logsumexp
-    cumsum = ops.cumsum
-    cumprod = ops.cumprod
+    norm = ops.norm
+    dist = ops.dist
+    quantile = ops.quantile
+    nanquantile = ops.nanquantile
+    median = ops.median
+    nanmedian = ops.nanmedian
+    mode = ops.mode
+    nansum = ops.nansum
+    nanmean = ops.nanmean
+    count_nonzero = ops.count_nonzero
     any = ops.any
     all = ops.all
+    cumsum = ops.cumsum
+    cumprod = ops.cumprod
+    logcumsumexp = ops.logcumsumexp
+    cummax = ops.cummax
+    cummin = ops.cummin
+    diff = ops.diff
     sort = ops.sort
     argsort = ops.argsort
+    msort = ops.msort
     topk = ops.topk
-    median = ops.median
+    kthvalue = ops.kthvalue
+    cov = ops.cov
+    corrcoef = ops.corrcoef
+    renorm = ops.renorm
 
     # Selection
 
     gather = ops.gather
+    scatter = ops.scatter
     scatter_add = ops.scatter_add
+    scatter_reduce = ops.scatter_reduce
+    take = ops.take
+    take_along_dim = ops.take_along_dim
+    put = ops.put_flat
+    index_select = ops.index_select
+    index_add = ops.index_add
+    index_copy = ops.index_copy
+    index_fill = ops.index_fill
+    index_put = ops.index_put
     masked_fill = ops.masked_fill
+    masked_select = ops.masked_select
+    masked_scatter = ops.masked_scatter
+    nonzero = ops.nonzero
+    select_scatter = ops.select_scatter
+    slice_scatter = ops.slice_scatter
+    diagonal_scatter = ops.diagonal_scatter
+
+    def where(self, condition: Any, other: Any) -> Any:
+        """Return this tensor where `condition` is true and `other` elsewhere."""
+        return ops.where(condition, self, other)
 
     # Copies
 

@@ -361,7 +361,7 @@ def multinomial(
     count, lead = weights.shape[-1], weights.shape[:-1]
     if num_samples < 1 or (not replacement and num_samples > count):
         raise ArgumentError(f"multinomial: got num_samples {num_samples} for {count} weights without replacement")
-    settled = {"generator": generator, "dtype": weights.dtype, "device": device_of(weights)}
+    settled: dict[str, Any] = {"generator": generator, "dtype": weights.dtype, "device": device_of(weights)}
     if replacement:
         ladder = ops.unsqueeze(ops.cumsum(weights, -1), -2)
         drawn = ops.unsqueeze(rand(*lead, num_samples, **settled), -1) * ladder[..., -1:]

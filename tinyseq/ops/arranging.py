@@ -8,7 +8,7 @@ from typing import Any
 from tinyseq.core import shapes
 from tinyseq.core.op import Value
 from tinyseq.core.shapes import Shape, dim_of
-from tinyseq.errors import ArgumentError, ShapeError
+from tinyseq.errors import ArgumentError, DimError, ShapeError
 from tinyseq.ops.creation import filled
 from tinyseq.ops.shaping import (
     broadcast_to,
@@ -250,7 +250,7 @@ def select(input: Value, dim: int, index: int) -> Value:
     d = dim_of(dim, len(input.shape))
     size = input.shape[d]
     if not -size <= index < size:
-        raise shapes.DimError(f"select: index {index} is out of range for size {size} of dim {dim}")
+        raise DimError(f"select: index {index} is out of range for size {size} of dim {dim}")
     return select_(input, dim=d, index=index % size)
 
 

@@ -1,6 +1,7 @@
 """Elementwise arithmetic and comparison. All broadcast; the backward walk sums gradients back."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,19 +16,64 @@ NONZERO = (Sample(((3, 2), (3, 2)), low=0.5, high=2.0), Sample(((3, 1), (2,)), l
 ONE = (Sample(((3, 2),)), Sample(((),)), Sample(((0, 3),)))
 
 
-def binary(expr: str, samples: tuple[Sample, ...] = PAIR, **more: Any) -> Any:
+Define: TypeAlias = Callable[[Callable[..., Any]], Operation]  # a decorator that defines an operation
+
+
+def binary(expr: str, samples: tuple[Sample, ...] = PAIR, **more: Any) -> Define:
     """Define an operation of two broadcast operands."""
     return op(shape=shapes.elementwise, expr=expr, samples=samples, elementwise=True, operands="promote", **more)
 
 
-def unary(expr: str, samples: tuple[Sample, ...] = ONE, **more: Any) -> Any:
+def unary(expr: str, samples: tuple[Sample, ...] = ONE, **more: Any) -> Define:
     """Define an operation of one operand."""
     return op(shape=shapes.same, expr=expr, samples=samples, elementwise=True, **more)
 
 
-def function(expr: str, samples: tuple[Sample, ...] = ONE, **more: Any) -> Any:
+def function(expr: str, samples: tuple[Sample, ...] = ONE, **more: Any) -> Define:
     """Define a real function of one operand; integers are cast to the default dtype."""
     return unary(expr, samples, floating=True, dtype=dtypes.floating, **more)
+
+
+@op(
+    shape=shapes.elementwise,
+    dtype=lambda condition, x, y: x,
+    expr="select({condition}, {x}, {y})",
+    samples=(Sample((Bools((3, 2)), (3, 2), (3, 2))), Sample((Bools((3, 1)), (2,), ()))),
+    elementwise=True,
+    operands="promote branches",
+)
+def where(xp: Namespace, condition: Array, x: Array, y: Array) -> Array:
+    """Return `x` where `condition` is true and `y` elsewhere, broadcast."""
+    return xp.where(condition, x, y)
+
+
+where.defvjp(
+    x=lambda g, condition: where(condition, g, 0.0),
+    y=lambda g, condition: where(condition, 0.0, g),
+)
+
+
+def comparison(name: str, sign_: str, sentence: str) -> Operation:
+    """Define the comparison that NumPy calls `name`."""
+
+    def forward(xp: Namespace, x: Array, y: Array) -> Array:
+        return getattr(xp, name)(x, y)
+
+    forward.__name__ = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le"}.get(
+        name, {"greater": "gt", "greater_equal": "ge"}.get(name, name)
+    )
+    forward.__doc__ = sentence
+    define = binary(f"({{x}} {sign_} {{y}})", APART, label=sign_, dtype=dtypes.bool_, differentiable=False)
+    made: Operation = define(forward)
+    return made
+
+
+eq = comparison("equal", "==", "Return whether `x` equals `y`, elementwise.")
+ne = comparison("not_equal", "!=", "Return whether `x` differs from `y`, elementwise.")
+lt = comparison("less", "<", "Return whether `x` is below `y`, elementwise.")
+le = comparison("less_equal", "<=", "Return whether `x` is at most `y`, elementwise.")
+gt = comparison("greater", ">", "Return whether `x` is above `y`, elementwise.")
+ge = comparison("greater_equal", ">=", "Return whether `x` is at least `y`, elementwise.")
 
 
 @binary("({x} + {y})", label="+")
@@ -64,19 +110,6 @@ def div(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 div.defvjp(x=lambda g, y: g / y, y=lambda g, y, out: -g * out / y)
-
-
-@binary("power({x}, {y})", NONZERO[:1], label="^", quiet=True)
-def pow(xp: Namespace, x: Array, y: Array) -> Array:
-    """Return `x ** y`, broadcast."""
-    return xp.power(x, y)
-
-
-# d/dx = y x^(y-1) is 0 where y is 0, also at x = 0; d/dy = x^y log x is 0 where x is 0 and y is not negative.
-pow.defvjp(
-    x=lambda g, x, y: where(eq(y, 0), 0.0, g * y * pow(x, where(eq(y, 0), 1.0, sub(y, 1)))),
-    y=lambda g, x, y, out: where(mul(eq(x, 0), ge(y, 0)), 0.0, g * out * log(where(eq(x, 0), 1.0, x))),
-)
 
 
 @binary("floor({x} / {y})", (Sample(((3, 2), (3, 2)), low=0.5, high=2.0),), quiet=True, differentiable=False)
@@ -125,15 +158,6 @@ def neg(xp: Namespace, x: Array) -> Array:
 neg.defvjp(x=lambda g: -g)
 
 
-@unary("abs({x})", (Sample(((3, 2),), apart=True),), label="|·|")
-def abs(xp: Namespace, x: Array) -> Array:
-    """Return the absolute value of `x`; its gradient at 0 is 0."""
-    return xp.absolute(x)
-
-
-abs.defvjp(x=lambda g, x: g * sign(x))
-
-
 @unary("sign({x})", (Sample(((3, 2),), apart=True),))
 def sign(xp: Namespace, x: Array) -> Array:
     """Return -1, 0 or 1: the sign of `x`; its gradient is 0."""
@@ -141,6 +165,15 @@ def sign(xp: Namespace, x: Array) -> Array:
 
 
 sign.defvjp(x=lambda g: g * 0.0)
+
+
+@unary("abs({x})", (Sample(((3, 2),), apart=True),), label="|·|")
+def abs(xp: Namespace, x: Array) -> Array:
+    """Return the absolute value of `x`; its gradient at 0 is 0."""
+    return xp.absolute(x)
+
+
+abs.defvjp(x=lambda g, x: g * sign(x))
 
 
 @function("exp({x})", quiet=True)
@@ -159,6 +192,19 @@ def log(xp: Namespace, x: Array) -> Array:
 
 
 log.defvjp(x=lambda g, x: g / x)
+
+
+@binary("power({x}, {y})", NONZERO[:1], label="^", quiet=True)
+def pow(xp: Namespace, x: Array, y: Array) -> Array:
+    """Return `x ** y`, broadcast."""
+    return xp.power(x, y)
+
+
+# d/dx = y x^(y-1) is 0 where y is 0, also at x = 0; d/dy = x^y log x is 0 where x is 0 and y is not negative.
+pow.defvjp(
+    x=lambda g, x, y: where(eq(y, 0), 0.0, g * y * pow(x, where(eq(y, 0), 1.0, sub(y, 1)))),
+    y=lambda g, x, y, out: where(mul(eq(x, 0), ge(y, 0)), 0.0, g * out * log(where(eq(x, 0), 1.0, x))),
+)
 
 
 @function("sqrt({x})", (Sample(((3, 2),), low=0.5, high=2.0),), label="√", quiet=True)
@@ -226,47 +272,6 @@ def clamp_(xp: Namespace, x: Array, *, low: float, high: float) -> Array:
 
 clamp_.defvjp(x=lambda g, x, low, high: where(mul(ge(x, low), le(x, high)), g, 0.0))
 
-
-@op(
-    shape=shapes.elementwise,
-    dtype=lambda condition, x, y: x,
-    expr="select({condition}, {x}, {y})",
-    samples=(Sample((Bools((3, 2)), (3, 2), (3, 2))), Sample((Bools((3, 1)), (2,), ()))),
-    elementwise=True,
-    operands="promote branches",
-)
-def where(xp: Namespace, condition: Array, x: Array, y: Array) -> Array:
-    """Return `x` where `condition` is true and `y` elsewhere, broadcast."""
-    return xp.where(condition, x, y)
-
-
-where.defvjp(
-    x=lambda g, condition: where(condition, g, 0.0),
-    y=lambda g, condition: where(condition, 0.0, g),
-)
-
-
-def comparison(name: str, sign_: str, sentence: str) -> Operation:
-    """Define the comparison that NumPy calls `name`."""
-
-    def forward(xp: Namespace, x: Array, y: Array) -> Array:
-        return getattr(xp, name)(x, y)
-
-    forward.__name__ = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le"}.get(
-        name, {"greater": "gt", "greater_equal": "ge"}.get(name, name)
-    )
-    forward.__doc__ = sentence
-    define = binary(f"({{x}} {sign_} {{y}})", APART, label=sign_, dtype=dtypes.bool_, differentiable=False)
-    made: Operation = define(forward)
-    return made
-
-
-eq = comparison("equal", "==", "Return whether `x` equals `y`, elementwise.")
-ne = comparison("not_equal", "!=", "Return whether `x` differs from `y`, elementwise.")
-lt = comparison("less", "<", "Return whether `x` is below `y`, elementwise.")
-le = comparison("less_equal", "<=", "Return whether `x` is at most `y`, elementwise.")
-gt = comparison("greater", ">", "Return whether `x` is above `y`, elementwise.")
-ge = comparison("greater_equal", ">=", "Return whether `x` is at least `y`, elementwise.")
 
 LOGICAL = (Sample((Bools((3, 2)), Bools((3, 2)))), Sample((Ints((3, 1), 3), Ints((2,), 3))))
 

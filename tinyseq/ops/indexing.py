@@ -1,5 +1,6 @@
 """Indexing with integers, slices, tensors and masks; gathering and scattering."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from tinyseq.core.dispatch import STATE
 from tinyseq.core.op import Value
 from tinyseq.core.sample import Bools, Ints, Sample
 from tinyseq.core.shapes import Shape, dim_of
-from tinyseq.errors import CaptureError, DimError, DTypeError
+from tinyseq.errors import ArgumentError, CaptureError, DimError, DTypeError, ShapeError
 from tinyseq.ops.elementwise import cast, where
 from tinyseq.ops.shaping import narrow_, reshape_, select_, sum_to, unsqueeze
 
@@ -37,6 +38,31 @@ def _real(key: tuple[Any, ...], indices: tuple[Array, ...]) -> tuple[Any, ...]:
 def _indexed(x: Shape, *indices: Shape, key: tuple[Any, ...]) -> Shape:
     stand_in = np.broadcast_to(np.zeros((), bool), x)
     return stand_in[_real(key, tuple(np.zeros(s, np.intp) for s in indices))].shape
+
+
+def add_at(xp: Namespace, out: Array, key: tuple[Any, ...], values: Array) -> None:
+    """Add `values` to `out` at `key`, also where the key names a place several times.
+
+    NumPy's `add.at` is quick for one index array over one dimension and slow for the rest. So a key of open index
+    arrays for every dimension becomes one array of flat places (measured for 8192 of (8192, 50): 0.04 ms against
+    0.12), and whole rows are sorted by their index and summed by segments (8192 rows of 64 into 50: 1.2 ms against
+    4.5).
+    """
+    all_arrays = all(hasattr(k, "dtype") for k in key)
+    if xp is not np or not all_arrays or out.ndim == 1 or values.size < 128 or len(key) not in (1, out.ndim):
+        xp.add.at(out, key, values)
+        return
+    counted = [np.where(k < 0, k + n, k).astype(np.intp, copy=False) for k, n in zip(key, out.shape, strict=False)]
+    if len(key) == out.ndim:
+        flat = functools.reduce(lambda total, kn: total * kn[1] + kn[0], zip(counted, out.shape, strict=True), 0)
+        np.add.at(out.reshape(-1), np.broadcast_to(flat, values.shape).reshape(-1), values.reshape(-1))
+    else:
+        places = counted[0].reshape(-1)
+        order = places.argsort(kind="stable")
+        sorted_places = places[order]
+        starts = np.flatnonzero(np.diff(sorted_places, prepend=-1))
+        rows = values.reshape(-1, *out.shape[1:])
+        out[sorted_places[starts]] += np.add.reduceat(rows[order], starts, axis=0)
 
 
 STRIDED = {"key": (Span(0, 3, 2), Span())}
@@ -68,7 +94,7 @@ def index_back(xp: Namespace, g: Array, *indices: Array, shape: Shape, key: tupl
     """Return zeros of `shape` to which `g` is added at `key`: the transpose of `index`."""
     out = xp.zeros(shape, g.dtype)
     if indices:
-        xp.add.at(out, _real(key, indices), g)
+        add_at(xp, out, _real(key, indices), g)
     else:
         out[_real(key, ())] = g
     return out
@@ -109,7 +135,8 @@ def _arrays_and_key(x: Value, key: Any) -> tuple[list[Any], tuple[Any, ...]]:
     """Sort a Python index into index arrays and a key that operations can store."""
     arrays: list[Any] = []
     stored: list[Any] = []
-    for k in key if isinstance(key, tuple) else (key,):
+    parts = key if isinstance(key, tuple) else (key,)
+    for position, k in enumerate(parts):
         if k is None or k is Ellipsis:
             stored.append(k)
         elif isinstance(k, slice):
@@ -119,21 +146,36 @@ def _arrays_and_key(x: Value, key: Any) -> tuple[list[Any], tuple[Any, ...]]:
         elif hasattr(k, "__index__") and not hasattr(k, "shape"):
             stored.append(k.__index__())
         else:
-            for a in _index_arrays(k):
+            for a in _index_arrays(x, k, parts, position):
                 arrays.append(a)
                 stored.append(ARRAY)
     return arrays, tuple(stored)
 
 
-def _index_arrays(k: Any) -> list[Any]:
+def _index_arrays(x: Value, k: Any, parts: tuple[Any, ...], position: int) -> list[Any]:
     value = np.asarray(k) if isinstance(k, list | range | tuple) else k
     if not hasattr(value, "dtype"):
         raise DTypeError(f"index: got {type(k).__name__}; wanted integers, slices, tensors, lists, None or ...")
     if value.dtype == dtypes.bool_:
+        after = any(p is Ellipsis for p in parts[:position])
+        dim = len(x.shape) - sum(map(_taken, parts[position:])) if after else sum(map(_taken, parts[:position]))
+        covered = x.shape[dim : dim + len(value.shape)]
+        if tuple(value.shape) != tuple(covered):
+            raise DimError(f"index: a mask of shape {list(value.shape)} does not fit {list(covered)} at dim {dim}")
         return list(nonzero_of(value))
     if value.dtype.kind not in "iu":
-        raise DTypeError(f"index: got a tensor of dtype {value.dtype}; wanted integers or booleans")
+        raise DimError(f"index: got a tensor of dtype {value.dtype}; wanted integers or booleans")
     return [value]
+
+
+def _taken(part: Any) -> int:
+    """Return how many dimensions a part of an index takes."""
+    if part is None or part is Ellipsis:
+        return 0
+    if isinstance(part, list | range) or hasattr(part, "dtype"):
+        value = part if hasattr(part, "dtype") else np.asarray(part)
+        return len(value.shape) if value.dtype == dtypes.bool_ else 1
+    return 1
 
 
 def nonzero_of(mask: Value) -> tuple[Array, ...]:
@@ -193,7 +235,7 @@ def _spanned(x: Value, dim: int, span: Span) -> Value:
     size = x.shape[dim]
     start, stop, step = slice(*span).indices(size)
     if step < 0:
-        raise DimError("index: steps must be positive; use flip")
+        raise ArgumentError(f"index: got a step of {step}, wanted a positive one; use flip")
     if step != 1:
         return index(x, key=(*[Span()] * dim, Span(start, max(stop, start), step)))
     if start == 0 and stop == size:
@@ -211,7 +253,7 @@ def put(x: Value, key: Any, value: Value) -> Value:
 
 def _check_index(name: str, x: Shape, index: Shape, dim: int) -> None:
     if len(x) != len(index) or any(n > m for i, (n, m) in enumerate(zip(index, x, strict=True)) if i != dim):
-        raise shapes.ShapeError(f"{name}: index of shape {list(index)} does not fit {list(x)} but for dim {dim}")
+        raise ShapeError(f"{name}: index of shape {list(index)} does not fit {list(x)} but for dim {dim}")
 
 
 def _gathered(x: Shape, index: Shape, *, dim: int) -> Shape:
@@ -219,7 +261,7 @@ def _gathered(x: Shape, index: Shape, *, dim: int) -> Shape:
     return index
 
 
-def _along(index: Array, x_shape: Shape, dim: int, xp: Namespace) -> tuple[Any, ...]:
+def along(index: Array, dim: int, xp: Namespace) -> tuple[Any, ...]:
     """Return open index arrays that pick `index` along `dim` and count along every other dimension."""
     key = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(index.ndim)]) for d, n in enumerate(index.shape)]
     key[dim] = index
@@ -241,7 +283,7 @@ def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
 )
 def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
     """Return the elements of `x` that `index` names along `dim`."""
-    return x[_along(_in_range(xp, index, x.shape[dim], "gather"), x.shape, dim, xp)]
+    return x[along(_in_range(xp, index, x.shape[dim], "gather"), dim, xp)]
 
 
 @op(
@@ -255,12 +297,9 @@ def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
 def scatter_add_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
     """Return `x` with the elements of `src` added where `index` says along `dim`."""
     out = x.copy()
-    key = _along(_in_range(xp, index, x.shape[dim], "scatter_add"), x.shape, dim, xp)
-    xp.add.at(out, key, src[tuple(slice(n) for n in index.shape)])
+    key = along(_in_range(xp, index, x.shape[dim], "scatter_add"), dim, xp)
+    add_at(xp, out, key, src[tuple(slice(n) for n in index.shape)])
     return out
-
-
-gather_.defvjp(x=lambda g, x_shape, index, dim: gather_back(g, index, shape=x_shape, dim=dim))
 
 
 @op(
@@ -270,10 +309,11 @@ gather_.defvjp(x=lambda g, x_shape, index, dim: gather_back(g, index, shape=x_sh
 def gather_back(xp: Namespace, g: Array, index: Array, *, shape: Shape, dim: int) -> Array:
     """Return zeros of `shape` to which `g` is added where `index` says along `dim`: the transpose of `gather`."""
     out = xp.zeros(shape, g.dtype)
-    xp.add.at(out, _along(index, shape, dim, xp), g)
+    add_at(xp, out, along(index, dim, xp), g)
     return out
 
 
+gather_.defvjp(x=lambda g, x_shape, index, dim: gather_back(g, index, shape=x_shape, dim=dim))
 gather_back.defvjp(g=lambda g, index, dim: gather_(g, index, dim=dim))
 
 
@@ -296,7 +336,9 @@ def gather(x: Value, dim: int, index: Value) -> Value:
         return reshape_(narrow_(flat, dim=0, start=0, stop=0), shape=tuple(index.shape))
     if not x.shape:
         return reshape_(gather_(reshape_(x, shape=(1,)), index.reshape(-1), dim=0), shape=tuple(index.shape))
-    return gather_(x, index, dim=dim_of(dim, len(x.shape)))
+    along_dim = dim_of(dim, len(x.shape))
+    _check_index("gather", x.shape, index.shape, along_dim)
+    return gather_(x, index, dim=along_dim)
 
 
 def scatter_add(x: Value, dim: int, index: Value, src: Value) -> Value:
@@ -324,7 +366,7 @@ def embedding_(xp: Namespace, weight: Array, indices: Array) -> Array:
 def embedding_back(xp: Namespace, g: Array, indices: Array, *, shape: Shape) -> Array:
     """Return zeros of `shape` (N, D) to whose rows `indices` the rows of `g` are added."""
     out = xp.zeros(shape, g.dtype)
-    xp.add.at(out, indices.reshape(-1), g.reshape(-1, *shape[1:]))
+    add_at(xp, out, (indices.reshape(-1),), g.reshape(-1, *shape[1:]))
     return out
 
 

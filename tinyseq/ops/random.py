@@ -5,13 +5,14 @@ each time that it runs, from the same stream and in the same order as the eager 
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 
 from tinyseq.backend import CPU, Array, Device, Namespace, as_device, namespace_on
 from tinyseq.core import dtypes, shapes
-from tinyseq.core.define import op
+from tinyseq.core.define import Operation, op
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Shape
 from tinyseq.errors import ArgumentError, ShapeError
@@ -230,7 +231,7 @@ def _drawn(**more: Any) -> Sample:
     )
 
 
-def _draw(sample: Sample) -> Any:
+def _draw(sample: Sample) -> Callable[[Callable[..., Any]], Operation]:
     return op(shape=shapes.given, dtype=_named, samples=(sample,), random=True, differentiable=False)
 
 

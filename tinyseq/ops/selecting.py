@@ -19,6 +19,7 @@ from tinyseq.ops.elementwise import abs, add, cast, eq, le, logical_and, logical
 from tinyseq.ops.indexing import (
     ARRAY,
     Span,
+    along,
     gather_,
     index,
     index_back,
@@ -194,13 +195,6 @@ def scatter(input: Value, dim: int, index: Value, src: Any = None, *, value: Any
     return scatter_put_(input, index, source, dim=d)
 
 
-def _grid(xp: Namespace, index: Array, dim: int) -> tuple[Any, ...]:
-    """Return open index arrays that pick `index` along `dim` and count along every other dimension."""
-    key = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(index.ndim)]) for d, n in enumerate(index.shape)]
-    key[dim] = index
-    return tuple(key)
-
-
 @op(
     shape=lambda x, index, src, *, dim: x,
     label="scatter",
@@ -213,7 +207,7 @@ def _grid(xp: Namespace, index: Array, dim: int) -> tuple[Any, ...]:
 def scatter_put_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
     """Return `x` with the elements of `src` where `index`, of the same shape, says along `dim`."""
     out = x.copy()
-    out[_grid(xp, index, dim)] = src
+    out[along(index, dim, xp)] = src
     return out
 
 

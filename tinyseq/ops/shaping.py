@@ -311,7 +311,10 @@ def expand(input: Value, *sizes: Any) -> Value:
     known = [None] * lead + list(input.shape)
     if lead < 0 or any(n == -1 and k is None for n, k in zip(wanted, known, strict=True)):
         raise ShapeError(f"expand: sizes {list(wanted)} do not fit shape {list(input.shape)}")
-    return broadcast_to(input, shape=tuple(k if n == -1 else int(n) for n, k in zip(wanted, known, strict=True)))
+    shape = tuple(k if n == -1 else int(n) for n, k in zip(wanted, known, strict=True))
+    if any(k not in (None, 1, n) for n, k in zip(shape, known, strict=True)):
+        raise ShapeError(f"expand: shape {list(input.shape)} does not expand to {list(shape)}; only sizes of 1 do")
+    return broadcast_to(input, shape=shape)
 
 
 def repeat(input: Value, *repeats: Any) -> Value:

@@ -11,6 +11,7 @@ from tinyseq.core import dtypes
 from tinyseq.core.op import Value
 from tinyseq.core.sample import Sample
 from tinyseq.ops.elementwise import (
+    Define,
     binary,
     cast,
     clamp_,
@@ -348,7 +349,7 @@ def ndtr(input: Value) -> Value:
 # Rounding: constant between its steps, so the gradient is 0
 
 
-def rounding(expr: str, **more: Any) -> Any:
+def rounding(expr: str, **more: Any) -> Define:
     """Define a function whose gradient is 0 wherever it has one."""
     return unary(expr, (Sample(((3, 2),), low=-3.0, high=3.0),), **more)
 
