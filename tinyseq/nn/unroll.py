@@ -89,6 +89,7 @@ def unroll(
     masks = None if valid is None else ops.unsqueeze(valid, -1)
     outputs: list[Any] = [None] * steps
     takes_context, step, select, last, mask = cell._takes_context, cell.step, ops.select_, None, None
+    kind, names = type(state), state._fields
     scopes = cell.timeline(steps)
     entered = STATE.set(cell._entered(STATE.get()))
     recording = RECORDER.set(recorder)
@@ -105,7 +106,8 @@ def unroll(
             if type(result) is not tuple or len(result) != 2:
                 raise DTypeError(f"{_name(cell)}: returned {_what(result)}, wanted a pair (output, state)")
             output, new = result
-            if type(new) is not type(state) or not _fits(new, state):
+            # Shapes that fit after the first step fit after all; masks would hide what does not
+            if type(new) is not kind or ((last is None or mask is not None) and not _fits(new, state)):
                 new = conform(new, state, f"{_name(cell)} at time step {t}, returned state")
             if last is None and (not isinstance(output, Tensor) or output.shape[:1] != (batch,)):
                 raise ShapeError(
@@ -116,11 +118,10 @@ def unroll(
                 mask = select(masks, dim=0, index=t)
                 new = map_state(lambda after, before: _keep(mask, after, before), new, state)  # noqa: B023
             state = new
-            for name, part in zip(state._fields, state, strict=True):
-                if not isinstance(part, tuple):
-                    node = part.node
-                    if type(node) is Node and not hasattr(node, "name"):
-                        node.name = name  # type: ignore[attr-defined]  # a slot
+            for name, part in zip(names, state):  # noqa: B905 -- strict=True takes longer
+                node = part.node if type(part) is Tensor else _name_parts(part)
+                if type(node) is Node:
+                    node.name = name  # type: ignore[attr-defined]  # a slot
             if recorder is not None:
                 recorder.states(state)
             if return_sequences or mask is None or last is None:
@@ -138,6 +139,15 @@ def unroll(
         return last, state
     whole = ops.stack(outputs)
     return whole if valid is None else hide(whole, valid), state
+
+
+def _name_parts(state: Any) -> None:
+    """Give the nodes of nested states the names of their fields."""
+    if isinstance(state, tuple):
+        for name, part in zip(getattr(state, "_fields", ()), state, strict=False):
+            node = part.node if isinstance(part, Tensor) else _name_parts(part)
+            if type(node) is Node:
+                node.name = name  # type: ignore[attr-defined]  # a slot
 
 
 def _at(xs: Any, t: int) -> Any:
