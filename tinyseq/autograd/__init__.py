@@ -28,6 +28,13 @@ def _several(tensors: Any) -> list[Any]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
+def _for_each(roots: Sequence[Any], gradients: Any, name: str) -> list[Any]:
+    several = [None] * len(roots) if gradients is None else _several(gradients)
+    if len(several) != len(roots):
+        raise GradientError(f"{name}: got {len(several)} gradients for {len(roots)} outputs; wanted one (or None) each")
+    return several
+
+
 def backward(
     tensors: Any,
     grad_tensors: Any = None,
@@ -37,7 +44,7 @@ def backward(
 ) -> None:
     """Add the gradients of several tensors to the `grad` of the leaves."""
     roots = _several(tensors)
-    gradients = [None] * len(roots) if grad_tensors is None else _several(grad_tensors)
+    gradients = _for_each(roots, grad_tensors, "backward")
     engine.backward(roots, gradients, retain_graph, create_graph, inputs, Tensor)
 
 
@@ -69,7 +76,7 @@ def grad(
     """
     roots: Sequence[Any] = _several(outputs)
     wanted = _several(inputs)
-    gradients = [None] * len(roots) if grad_outputs is None else _several(grad_outputs)
+    gradients = _for_each(roots, grad_outputs, "grad")
     found = engine.grad(roots, wanted, gradients, retain_graph, create_graph, Tensor)
     if not allow_unused and any(g is None for g in found):
         missing = [i for i, g in enumerate(found) if g is None]

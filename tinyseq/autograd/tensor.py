@@ -133,6 +133,8 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     def retain_grad(self) -> None:
         """Make backward store the gradient of this tensor although it is no leaf."""
+        if self.node is None:
+            raise GradientError("retain_grad: this tensor does not require gradients")
         if isinstance(self.node, Node):
             self_ = weakref.ref(self)
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from tinyseq.backend import NAMESPACES, Array, namespace_of
-from tinyseq.errors import CaptureError, DeviceError, DTypeError, ShapeError, TinyseqError
+from tinyseq.backend import NAMESPACES, Array, device_of, is_array, namespace_of
+from tinyseq.errors import CaptureError, DeviceError, DimError, DTypeError, ShapeError, TinyseqError
 
 
 class Interpreter(Protocol):
@@ -176,10 +176,12 @@ def explained(op: Any, args: tuple[Any, ...], params: dict[str, Any], error: Exc
     given = ", ".join(f"{name}: {describe(a)}" for name, a in zip(op.argument_names(len(args)), args, strict=False))
     if params:
         given += ("; " if given else "") + ", ".join(f"{k}={v!r}" for k, v in params.items())
-    libraries = {type(a).__module__.split(".")[0] for a in args if hasattr(a, "dtype")}
-    if len(libraries) > 1:
+    if isinstance(error, MemoryError | Warning):
+        return error
+    devices = {str(device_of(a)) for a in args if is_array(a)}
+    if len(devices) > 1:
         return DeviceError(
-            f"{op.name}: operands live on different devices ({' and '.join(sorted(libraries))} arrays); "
+            f"{op.name}: operands live on different devices, {' and '.join(sorted(devices))}; "
             f"got {given}; move one with .to(device)"
         )
     try:
@@ -190,5 +192,5 @@ def explained(op: Any, args: tuple[Any, ...], params: dict[str, Any], error: Exc
         error = also if isinstance(also, ValueError | IndexError) else error
     kind: type[TinyseqError] = DTypeError if isinstance(error, TypeError) else ShapeError
     if isinstance(error, IndexError):
-        return IndexError(f"{op.name}: {error}; got {given}")
+        return DimError(f"{op.name}: {error}; got {given}")
     return kind(f"{op.name}: {error}; got {given}")

@@ -1,6 +1,8 @@
 """Shape rules shared by operations: plain tuples in, plain tuple out."""
 
 import math
+import sys
+from types import FrameType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +11,24 @@ from tinyseq.errors import ArgumentError, DimError, DTypeError, ShapeError
 
 Shape: TypeAlias = tuple[int, ...]
 Dims: TypeAlias = tuple[int, ...]
+
+# Where the functions stand that users call with a shape or a dimension
+_PUBLIC = ("tinyseq.ops.", "tinyseq.autograd.creation", "tinyseq.nn.functional")
+
+
+def called() -> str:
+    """Return `"name: "` of the function that the user called, for a message.
+
+    The stack is looked at only when something is wrong, so that no call pays for handing its name down.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    name = ""
+    while frame is not None and (module := frame.f_globals.get("__name__", "")).startswith("tinyseq."):
+        function = frame.f_code.co_name
+        if module.startswith(_PUBLIC) and not function.startswith(("_", "<")):
+            name = f"{function.rstrip('_')}: "
+        frame = frame.f_back
+    return name
 
 
 def elementwise(*shapes: Shape, **params: Any) -> Shape:
@@ -39,9 +59,9 @@ def dim_of(dim: int, ndim: int) -> int:
     try:
         wanted = dim.__index__()
     except AttributeError:
-        raise DTypeError(f"dim: got {dim!r}, wanted an integer") from None
+        raise DTypeError(f"{called()}dim: got {dim!r}, wanted an integer") from None
     if not -limit <= wanted < limit:
-        raise DimError(f"dim {wanted} is out of range for {ndim} dimensions: wanted {-limit} to {limit - 1}")
+        raise DimError(f"{called()}dim {wanted} is out of range for {ndim} dimensions: wanted {-limit} to {limit - 1}")
     return wanted + ndim if wanted < 0 and ndim else max(wanted, 0) if ndim else 0
 
 
@@ -55,7 +75,7 @@ def dims_of(dim: Any, ndim: int) -> Dims:
     if ndim == 0:
         return ()
     if len(set(dims)) != len(dims):
-        raise ShapeError(f"dim {tuple(dim)} names a dimension twice")
+        raise ShapeError(f"{called()}dim {tuple(dim)} names a dimension twice")
     return tuple(sorted(dims))
 
 
@@ -102,15 +122,16 @@ def resolve(shape: Any, size: int | None = None) -> Shape:
     try:
         sizes = tuple(n.__index__() for n in shape)
     except (AttributeError, TypeError):
-        raise DTypeError(f"shape: got {shape!r}, wanted integers") from None
+        raise DTypeError(f"{called()}shape: got {shape!r}, wanted integers") from None
     free = [i for i, n in enumerate(sizes) if n == -1]
     if len(free) > 1 or any(n < -1 for n in sizes) or (free and size is None):
-        raise ArgumentError(f"shape {list(sizes)}: sizes must not be negative" + (" but for one -1" if size is not None else ""))
+        but = " but for one -1" if size is not None else ""
+        raise ArgumentError(f"{called()}shape {list(sizes)}: sizes must not be negative{but}")
     if size is None:
         return sizes
     known = math.prod(n for n in sizes if n != -1)
     if free and known and size % known == 0:
         sizes = tuple(size // known if n == -1 else n for n in sizes)
     if math.prod(sizes) != size or -1 in sizes:
-        raise ShapeError(f"shape {list(sizes)} does not hold {size} elements")
+        raise ShapeError(f"{called()}shape {list(sizes)} does not hold {size} elements")
     return sizes
