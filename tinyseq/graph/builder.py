@@ -238,6 +238,13 @@ def _pow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     return builder.emit("mul", [x, x], {}) if isinstance(y, float | int) and y == 2 and isinstance(x, Symbol) else None
 
 
+def _full_like(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
+    (x,) = args
+    if x.device is None:
+        return None
+    return builder.emit("full", [], {"shape": x.shape, **params, "dtype": x.dtype, "device": x.device})
+
+
 def _linear(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     x, weight = args
     if len(x.shape) == 1:
@@ -266,6 +273,7 @@ _SIMPLER: dict[str, Callable[[Builder, Sequence[Any], dict[str, Any]], Any]] = {
     "broadcast_to": _broadcast,
     "sum_to": _sum_to,
     "pow": _pow,
+    "full_like": _full_like,
     "linear": _linear,
     "matmul": _matmul,
 }

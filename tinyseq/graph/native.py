@@ -18,7 +18,7 @@ from tinyseq.core import dtypes
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import Compiler, Kernel, Operand, Step, compiler, parsed
 from tinyseq.graph.places import Joins, Place, Places
-from tinyseq.graph.schedule import VIEWS, Schedule
+from tinyseq.graph.schedule import Schedule
 
 _F32 = dtypes.float32
 NO_TRANSPOSE, TRANSPOSE = 111, 112
@@ -53,7 +53,7 @@ class Native:
         assert found is not None
         self.compiler: Compiler = found
         self.graph = graph
-        self.joins = Joins(graph, lambda line: line.op.name in VIEWS)
+        self.joins = Joins(graph)
         self.schedule = Schedule(graph, self.joins.needs_copy)
         self.places = Places(graph, self.joins)
         self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}

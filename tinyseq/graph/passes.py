@@ -7,8 +7,10 @@ drops what nobody uses, shares what is computed twice, and undoes joins and spli
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyseq.graph.builder import Builder, copied, made_by, rewrite
-from tinyseq.graph.ir import Const, Graph, Line, Symbol
+from tinyseq.graph.builder import Builder, copied, made_by, named, rewrite
+from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
+from tinyseq.graph.places import Joins
+from tinyseq.graph.schedule import KERNEL_DTYPES
 from tinyseq.graph.sums import fill_gaps, gather_sums
 
 
@@ -168,6 +170,29 @@ def copy_transposed(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
+def copy_shared_parts(graph: Graph) -> Graph:
+    """Copy values that two joins claim, or that lie elsewhere already: the copy fuses with what makes the value."""
+    wanted: dict[Symbol, set[int]] = {}
+    for line, position in Joins(graph).conflicts:
+        part = line.args[position]
+        if isinstance(part, Symbol) and line.out.dtype in KERNEL_DTYPES and made_by(part, "permute") is None:
+            wanted.setdefault(line.out, set()).add(position)
+    if not wanted:
+        return graph
+    lines: list[Line] = []
+    new: dict[Symbol, Symbol] = {}
+    for line in graph:
+        args = [new.get(a, a) if isinstance(a, Symbol) else a for a in line.args]
+        for i in sorted(wanted.get(line.out, ())):
+            copy = new_line(named("clone"), [args[i]], {}, line.out.owner)  # one of its own for each join
+            lines.append(copy)
+            args[i] = copy.out
+        made = line.again(args)
+        lines.append(made)
+        new[line.out] = made.out
+    return Graph(graph.inputs, lines, [new.get(o, o) if isinstance(o, Symbol) else o for o in graph.outputs])
+
+
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "share": share,
     "gather_sums": gather_sums,
@@ -175,6 +200,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "push_slices": push_slices,
     "copy_transposed": copy_transposed,
     "fill_gaps": fill_gaps,
+    "copy_shared_parts": copy_shared_parts,
 }
 
 

@@ -55,45 +55,84 @@ def size_in_bytes(symbol: Symbol) -> int:
     return int(np.prod(symbol.shape, dtype=np.int64)) * symbol.dtype.itemsize
 
 
-class Joins:
-    """Which values are computed in place inside a longer one."""
+VIEWS = frozenset(("select", "narrow", "reshape", "permute", "broadcast_to"))
 
-    def __init__(self, graph: Graph, is_view: Any) -> None:
+
+def can_move(value: Any) -> bool:
+    """Tell whether the program decides where `value` lies."""
+    return isinstance(value, Symbol) and value.line is not None and value.line.op.name not in VIEWS
+
+
+class Joins:
+    """Which values are computed in place inside a longer one.
+
+    `conflicts` lists the members of a `cat`, as (line, position), that cannot lie in it: inputs and views, which lie
+    elsewhere already, and values that another `cat` has claimed. A `cat` without any is free.
+    """
+
+    def __init__(self, graph: Graph) -> None:
         self.follows: dict[Symbol, Symbol] = {}
         self.precedes: dict[Symbol, Symbol] = {}
         self.inside: dict[Symbol, tuple[Symbol, int]] = {}  # part of a cat along a later dimension: (cat, offset)
-        tail_of: dict[Symbol, Symbol] = {}
-        head_of: dict[Symbol, Symbol] = {}
-        cats = [line for line in graph if line.op.name == "cat"]
-
-        def can_move(a: Any) -> bool:
-            return isinstance(a, Symbol) and a.line is not None and not is_view(a.line)
-
-        for line in cats:
-            if line.params["dim"] != 0 or not all(can_move(a) for a in line.args) or len(set(line.args)) < len(line.args):
-                continue
-            for a, b in zip(line.args, line.args[1:], strict=False):
-                if a in self.follows or b in self.precedes or head_of.get(a, a) is b:
-                    continue
-                self.follows[a], self.precedes[b] = b, a
-                head, tail = head_of.get(a, a), tail_of.get(b, b)
-                tail_of[head], head_of[tail] = tail, head
+        self.conflicts: list[tuple[Line, int]] = []
         self.free: set[Symbol] = set()
+        self._tail_of: dict[Symbol, Symbol] = {}
+        self._head_of: dict[Symbol, Symbol] = {}
+        cats = [line for line in graph if line.op.name == "cat"]
         for line in cats:
-            if line.params["dim"] == 0 and self._in_a_row(line.args):
-                self.free.add(line.out)
+            if line.params["dim"] == 0:
+                self._join_rows(line)
         for line in reversed(cats):
-            dim = line.params["dim"]
-            if dim == 0 or len(set(line.args)) < len(line.args):
+            if line.params["dim"] > 0:
+                self._join_columns(line)
+
+    def _join_rows(self, line: Line) -> None:
+        """Put the members of a `cat` along the first dimension in a row."""
+        parts = line.args
+        first = {part: i for i, part in reversed(list(enumerate(parts)))}  # the first of those that come twice
+        bad = {i for i, part in enumerate(parts) if not can_move(part) or first[part] != i}
+        for i, part in enumerate(parts):
+            if i in bad:
                 continue
-            taken = [a for a in line.args if not can_move(a) or a in self.inside or a in self.follows or a in self.precedes]
-            if any(isinstance(a, Symbol) and a.line is not None and a.line.op.name == "cat" for a in line.args) or taken:
-                continue
+            before = parts[i - 1] if i and i - 1 not in bad else None
+            after = parts[i + 1] if i + 1 < len(parts) else None
+            claimed = after is not None and self.follows.get(part, after) is not after
+            if claimed or (before is not None and not self._link(before, part)):
+                bad.add(i)
+        self._note(line, sorted(bad))
+
+    def _link(self, a: Symbol, b: Symbol) -> bool:
+        """Make `b` follow `a` in memory, if both are free for that."""
+        if self.follows.get(a) is b:
+            return True
+        if a in self.follows or b in self.precedes or self._head_of.get(a, a) is b:
+            return False
+        self.follows[a], self.precedes[b] = b, a
+        head, tail = self._head_of.get(a, a), self._tail_of.get(b, b)
+        self._tail_of[head], self._head_of[tail] = tail, head
+        return True
+
+    def _join_columns(self, line: Line) -> None:
+        """Put the members of a `cat` along a later dimension side by side."""
+        bad = []
+        at = 0
+        places = {}
+        for i, part in enumerate(line.args):
+            taken = part in self.inside or part in self.follows or part in self.precedes or part in places
+            if not can_move(part) or taken or part.line.op.name == "cat":
+                bad.append(i)
+            else:
+                places[part] = (line.out, at)
+            at += part.shape[line.params["dim"]]
+        if not bad:
+            self.inside.update(places)
+        self._note(line, bad)
+
+    def _note(self, line: Line, bad: Sequence[int]) -> None:
+        if bad:
+            self.conflicts.extend((line, i) for i in bad)
+        else:
             self.free.add(line.out)
-            at = 0
-            for a in line.args:
-                self.inside[a] = (line.out, at)
-                at += a.shape[dim]
 
     def needs_copy(self, line: Line) -> bool:
         """Tell whether a `cat` or a `reshape` must move values, rather than look at memory that is there."""
@@ -102,15 +141,11 @@ class Joins:
         if line.op.name != "reshape":
             return False
         x = line.args[0]
-        while x.line is not None and x.line.op.name in ("reshape", "select", "narrow", "permute", "broadcast_to"):
+        while x.line is not None and x.line.op.name in VIEWS:
             if x.line.op.name in ("permute", "broadcast_to") or (x.line.op.name != "reshape" and x.line.params["dim"] != 0):
                 return _drop_ones(x.shape) != _drop_ones(line.out.shape)
             x = x.line.args[0]
         return x in self.inside and _drop_ones(x.shape) != _drop_ones(line.out.shape)
-
-    def _in_a_row(self, parts: Sequence[Any]) -> bool:
-        pairs = zip(parts, parts[1:], strict=False)
-        return all(isinstance(a, Symbol) and self.follows.get(a) is b for a, b in pairs)
 
     def chain(self, symbol: Symbol) -> list[Symbol]:
         """Return the values that must lie in a row with `symbol`, in order."""
@@ -163,7 +198,7 @@ class Places:
             base = self.known[first]
             self.known[s] = Place(base.block, base.offset, s.shape, contiguous_strides(s.shape, s.dtype), s.dtype)
             return None
-        if name in ("select", "narrow", "permute", "broadcast_to", "reshape"):
+        if name in VIEWS:
             x = line.args[0]
             if x not in self.known:
                 return x

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tinyseq.core import dtypes
+from tinyseq.graph.builder import made_by
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import parsed
+from tinyseq.graph.places import VIEWS
 
-VIEWS = frozenset(("select", "narrow", "reshape", "permute", "broadcast_to"))
 KERNEL_DTYPES = (dtypes.float32, dtypes.bool_)
 
 
@@ -22,6 +23,8 @@ def is_elementwise(line: Line) -> bool:
     known = parsed(line.op.expr)
     if known is None or len(known[1]) != len(line.args):
         return False
+    if line.op.name == "clone" and made_by(line.args[0], "permute") is not None:
+        return False  # a transpose, which kernels cannot read
     for a in line.args:
         if isinstance(a, Const) or (isinstance(a, Symbol) and a.dtype not in KERNEL_DTYPES):
             return False
