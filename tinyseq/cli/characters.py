@@ -8,7 +8,7 @@ import numpy as np
 
 from tinyseq import nn
 from tinyseq.autograd import Tensor, no_grad
-from tinyseq.autograd.creation import multinomial, tensor
+from tinyseq.autograd.creation import multinomial, tensor, zeros
 from tinyseq.backend import Array
 from tinyseq.data import Vocabulary, streams
 from tinyseq.nn import functional as F
@@ -50,6 +50,12 @@ class CharacterModel(nn.Module):
         self.rnn = LAYERS[cell](hidden_size, hidden_size)
         self.head = nn.Linear(hidden_size, characters)
 
+    def initial_state(self, batch_size: int) -> Any:
+        """Return the state before the first character: zeros (1, batch_size, hidden_size), two of them for an LSTM."""
+        like = self.head.weight
+        zero = zeros(1, batch_size, self.rnn.hidden_size, dtype=like.dtype, device=like.device)
+        return (zero, zero.clone()) if isinstance(self.rnn, nn.LSTM) else zero
+
     def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
         """Return the logits (T, B, characters) after each of the indices `x` (T, B), and the new state."""
         output, state = self.rnn(self.embedding(x), state)
@@ -58,8 +64,6 @@ class CharacterModel(nn.Module):
 
 def detached(state: Any) -> Any:
     """Return a recurrent state without its history: where truncated BPTT cuts."""
-    if state is None:
-        return None
     return tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
 
 

@@ -180,7 +180,7 @@ class Training:
     def _pieces(self) -> Iterator[tuple[Any, Any, Any]]:
         """Yield pieces of text with the state to begin from, epoch after epoch."""
         while True:
-            self.state = None
+            self.state = self.model.initial_state(BATCH_SIZE)
             for x, y in self.batches:
                 yield x, y, self.state
 
@@ -232,7 +232,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 
 def _say(title: str, text: str) -> None:
-    print(f"{title:<11}{text}", flush=True)
+    print(f"{title:<12}{text}", flush=True)
 
 
 def _quote(title: str, text: str) -> None:
