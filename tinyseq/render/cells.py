@@ -77,7 +77,7 @@ def cell(model: Model, repeats: Repeats, loop: Loop, tile: Tile, look: Look, out
         scene.spots[f"o{n}"] = Spot(look.chip(item.name or item.label, item.kind, look.tooltip(item), "", data))
         scene.bottom.append(f"o{n}")
         scene.wires.append(Wire(f"n{n}", f"o{n}", look.bundle(repeats.leaving.get(tile.members[n], ()), model)))
-        scene.wires[-1].curve.arrow = False
+        scene.wires[-1].curve.arrow = look.backward
     made.scene = scene
     return made
 

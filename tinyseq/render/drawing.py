@@ -279,7 +279,7 @@ class Drawing:
         if self.view in ("rolled", "unrolled") and steps < 2:
             lines.append(
                 "Nothing here is repeated over time, so this is the view of all operations. Time steps come from "
-                "recurrent layers; in a loop of your own, from nn.time_step."
+                "recurrent layers: nn.Recurrent around a cell of your own, nn.LSTM, and so on."
             )
         if self.view == "unrolled" and steps > MANY_STEPS:
             lines.append(f"{steps} time steps: view='rolled' shows the same in one.")

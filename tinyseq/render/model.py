@@ -269,59 +269,65 @@ def _add_walk(model: Model, gradients: Gradients | None, index: Mapping[Any, int
 
 def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
     """Return the graph of the observed calls that lead to the results, with inputs of every kind."""
-    calls = _leading(seen)
     model = Model()
-    index: dict[Any, int] = {}  # of calls, and of arrays from outside by identity
-    at_node: dict[Any, int] = {}
-    for call in calls:
+    index: dict[Any, int] = {}  # of calls, of leaves, and of arrays from outside by identity
+    for call in _leading(seen):
         node = seen.nodes.get(call.stamp + 1)
-        scalars = []
+        edges = _edges(node)
+        scalars = [(p, a) for p, a in enumerate(call.args) if not hasattr(a, "shape")]
         sources = []
         for position, a in enumerate(call.args):
-            if not hasattr(a, "shape"):
-                scalars.append((position, a))
-                continue
-            if call.inputs[position] is None and id(a) not in index:
-                index[id(a)] = len(model.items)
-                model.items.append(_source(a, seen))
-            before = call.inputs[position]
-            sources.append((position, index[id(a)] if before is None else index[before]))
+            if hasattr(a, "shape"):
+                source = edges.get(position)
+                key = source[1] if source and isinstance(source[1], Leaf) else call.inputs[position] or id(a)
+                if key not in index:
+                    index[key] = len(model.items)
+                    model.items.append(_source(a, key, seen, gradients))
+                sources.append((position, index[key]))
         here = index[call] = len(model.items)
-        model.items.append(_item_of_call(call, node, scalars, len(sources), gradients))
-        wanted = getattr(getattr(node, "layout", None), "wanted", ())
-        for position, source in sources:
-            size = None
-            if gradients and node is not None and position in wanted:
-                edge = wanted.index(position)
-                size = gradients.edges.get((node, edge))
-                if isinstance(node.edges[edge], Leaf):
-                    at_node[node.edges[edge]] = source
-                    model.items[source].gradient = gradients.nodes.get(node.edges[edge])
-            model.links.append(Link(len(model.links), source, here, position, size))
         if node is not None:
-            at_node[node] = here
+            index[node] = here
+        model.items.append(_item_of_call(call, node, scalars, len(sources), gradients))
+        for position, source_item in sources:
+            size = None
+            if gradients and position in edges:
+                size = gradients.edges.get((node, edges[position][0]))
+            model.links.append(Link(len(model.links), source_item, here, position, size))
     model.results = [index[call] for call in seen.results if call in index]
-    _add_walk(model, gradients, at_node)
+    _add_walk(model, gradients, index)
     return model
 
 
+def _edges(node: Any) -> dict[int, tuple[int, Any]]:
+    """Return, by position of the input, the number and the end of each edge of `node`."""
+    wanted = getattr(getattr(node, "layout", None), "wanted", ())
+    return {position: (k, node.edges[k]) for k, position in enumerate(wanted)}
+
+
 def _leading(seen: Observation) -> list[Call]:
-    """Return the calls that lead to the results, in their order."""
+    """Return the calls that lead to the results, in their order; not those that made a leaf's first values."""
     found = list(dict.fromkeys(seen.results))
     known = set(found)
     for call in found:  # grows while it is walked
-        for before in call.inputs:
-            if before is not None and before not in known:
+        edges = _edges(seen.nodes.get(call.stamp + 1))
+        for position, before in enumerate(call.inputs):
+            leaf = position in edges and isinstance(edges[position][1], Leaf)
+            if before is not None and before not in known and not leaf:
                 known.add(before)
                 found.append(before)
     found.sort(key=attrgetter("stamp"))
     return found
 
 
-def _source(array: Any, seen: Observation) -> Item:
-    kind, name = seen.names.get(id(array), ("constant", ""))
-    label = "" if name else "constant"
-    return Item(kind, "leaf", label, name, "", None, tuple(array.shape), value=value_text(array))
+def _source(array: Any, key: Any, seen: Observation, gradients: Gradients | None) -> Item:
+    """Return the item for a value that came from outside, or for a leaf."""
+    leaf = key if isinstance(key, Leaf) else None
+    kind, name = seen.names.get(id(array), ("constant" if leaf is None else "weight", ""))
+    name = name or getattr(leaf, "name", None) or ("leaf" if leaf is not None else "")
+    size = gradients.nodes.get(leaf) if gradients and leaf is not None else None
+    return Item(
+        kind, "leaf", "" if name else "constant", name, "", None, tuple(array.shape), "", value_text(array), None, size
+    )
 
 
 def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradients: Gradients | None) -> Item:

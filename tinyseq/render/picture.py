@@ -41,7 +41,6 @@ class Curve:
     arrow: bool = True
     gradient: float | None = None
     missing: bool = False  # a gradient that was not computed
-    faint: bool = False
     title: str = ""
     data: tuple[tuple[str, str], ...] = ()
 
@@ -108,7 +107,7 @@ CSS = f"""
 .ts .f{{fill:#8891a0;fill-opacity:.06;stroke:#aab2bf;stroke-width:.8}}.ts .t{{fill:#fff;stroke:#8590a2;stroke-width:1}}
 .ts .l{{font-size:9px;fill:#6b7688;text-anchor:start}}
 .ts .k{{font-size:12px;font-weight:bold;fill:#4b5563;text-anchor:start}}
-.ts .e{{fill:none;stroke:{style.PLAIN};stroke-width:1;stroke-linejoin:round}}.ts .q{{stroke-opacity:.45}}
+.ts .e{{fill:none;stroke:{style.PLAIN};stroke-width:1;stroke-linejoin:round}}
 .ts .m{{stroke:#a3a9b2;stroke-width:.9;stroke-dasharray:3 2.5}}
 {"".join(f".ts .{k} rect{{fill:{p.fill};stroke:{p.line}}}" for k, p in KINDS.items())}
 .ts .constant rect{{stroke-dasharray:2.5 2}}
@@ -138,9 +137,9 @@ def svg(
     `dark` is what the rules for dark surroundings are put under; without `styled` there are no rules at all, and
     without `titled` no tooltips.
     """
-    notes, legend = wrapped(picture.captions, max(picture.w, 320.0)), _legend_width(picture)
+    notes, legend = wrapped(picture.captions, max(picture.w, least_width(picture))), legend_width(picture)
     foot = (26.0 if picture.boxes else 0.0) + (24.0 if picture.gradients else 0.0) + LINE * len(notes)
-    w = max(picture.w, legend, 320.0) + 2 * MARGIN
+    w = max(picture.w, legend, least_width(picture)) + 2 * MARGIN
     h = picture.h + foot + 2 * MARGIN
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="ts" width="{w:.0f}" height="{h:.0f}" '
@@ -168,6 +167,11 @@ def svg(
 
 
 _TITLES = re.compile("<title>[^<]*</title>")
+
+
+def least_width(picture: Picture) -> float:
+    """Return the room that what stands below the picture needs at least."""
+    return 540.0 if picture.gradients else 320.0
 
 
 def stylesheet(dark: str | None) -> str:
@@ -236,8 +240,6 @@ def _curve(c: Curve, picture: Picture) -> str:
         kind = "e m"
     elif picture.gradients and c.gradient is not None:
         kind = f"e g{picture.scale.level(c.gradient)}"
-    elif c.faint:
-        kind = "e q"
     return f'<path class="{kind}"{_data(c.data)} d="{path}">{_title(c.title)}</path>'
 
 
@@ -290,7 +292,8 @@ def used(picture: Picture) -> list[str]:
     return [k for k in KINDS if k in found]
 
 
-def _legend_width(picture: Picture) -> float:
+def legend_width(picture: Picture) -> float:
+    """Return how wide the legend of the colours is."""
     return sum(style.text_width(KINDS[k].meaning, 10.8) + 36 for k in used(picture))
 
 

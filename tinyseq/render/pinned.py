@@ -5,7 +5,21 @@ from collections.abc import Callable
 import graphviz
 
 from tinyseq.render import style
-from tinyseq.render.picture import CORNER, LINE, MARGIN, Box, Curve, Picture, Point, html_label, towards, used, wrapped
+from tinyseq.render.picture import (
+    CORNER,
+    LINE,
+    MARGIN,
+    Box,
+    Curve,
+    Picture,
+    Point,
+    html_label,
+    least_width,
+    legend_width,
+    towards,
+    used,
+    wrapped,
+)
 from tinyseq.render.style import KINDS
 
 MOST_PIXELS = 16000.0  # of the longer side
@@ -15,8 +29,9 @@ Up = Callable[[Point], str]
 
 def pinned(picture: Picture) -> str:
     """Return `picture` as DOT for `neato -n2`, with the legend and the captions below it."""
-    notes = wrapped(picture.captions, max(picture.w, 320.0))
-    wide = max(picture.w, 320.0) + 2 * MARGIN
+    inner = max(picture.w, least_width(picture), legend_width(picture))
+    notes = wrapped(picture.captions, inner)
+    wide = inner + 2 * MARGIN
     high = picture.h + 2 * MARGIN + 26 + 24 * picture.gradients + LINE * len(notes)
     dpi = min(SHARP, MOST_PIXELS / max(wide, high) * 72)
     g = graphviz.Digraph("tinyseq")

@@ -172,7 +172,7 @@ class Look:
             wide = max(wide, NUMBER)
         if self.backward:
             lines.append("no gradient" if item.gradient is None else f"g {style.number_text(item.gradient)}")
-            wide = max(wide, NUMBER + 10)
+            wide = max(wide, NUMBER + 16)
         height = 19.0 + 10.5 * (len(lines) - 1)
         return Box(0, 0, max(30.0, wide), height, item.kind, tuple(lines), self.tooltip(item), data=tuple(data))
 

@@ -219,7 +219,7 @@ def _leave(row: Row, model: Model, repeats: Repeats, left: list[float], top: flo
                 lines.setdefault(label, start[0])
                 y = floor + TRACK * list(lines).index(label)
                 picture.curves.append(_line((start, (start[0], y)), Port("", None, links), look, model))
-                picture.curves[-1].arrow = False
+                picture.curves[-1].arrow = look.backward
     for n, x in enumerate(lines.values()):
         y, out = floor + TRACK * n, right - 8 - 4 * n
         points = ((x, y), (out, y), (out, HALF), (right, HALF))
