@@ -76,6 +76,7 @@ class Capture:
         self.replaced: set[Symbol] = set()  # what written arrays stood for before
         self.slots: dict[int, Slot] = {}  # gradients that were looked at or replaced, by identity of their owners
         self.born: dict[int, Array] = {}  # arrays made of Python data by the function itself
+        self.cotangents: list[Symbol] = []  # gradients that are to come from outside
 
     # What operations ask for
 
@@ -178,6 +179,11 @@ class Capture:
             self.holders[id(array)] = {}
             self.places[symbol] = id(array)
         return found[1]
+
+    def cotangent(self, tensor: Any) -> Symbol:
+        """Return what stands for the gradient of `tensor`, to come from outside."""
+        self.cotangents.append(Symbol(tensor.shape, tensor.dtype, None, self, tensor.device))
+        return self.cotangents[-1]
 
     def written(self) -> dict[int, tuple[Array, Symbol]]:
         """Return the arrays from outside that were written to, and what they must hold in the end."""

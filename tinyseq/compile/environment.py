@@ -1,0 +1,245 @@
+"""What a function can see besides its arguments: closure, globals, defaults, bound self, and what these lead to.
+
+Plain values found there are part of a plan's key, everything else is known by identity. The walk follows functions,
+modules (the trainable and the importable kind), plain containers and the user's own objects; it does not enter other
+packages. At each call the objects that were found are compared by identity, which costs about 20 ns each; only when one
+differs is the walk repeated.
+"""
+
+import builtins
+import dis
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from operator import is_
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from tinyseq.autograd import Tensor
+from tinyseq.backend import is_array
+from tinyseq.compile.trees import MOST_BYTES, PLAIN, Key, plain_key
+
+# Packages whose functions and objects are taken to be what they are
+_FOREIGN = frozenset({
+    *sys.stdlib_module_names, "tinyseq", "numpy", "cupy", "scipy", "numba", "torch", "matplotlib", "pandas", "sklearn",
+    "IPython", "pytest", "_pytest", "hypothesis", "tqdm",
+}) - {"__main__"}  # fmt: skip
+_OPEN = ("types.SimpleNamespace", "argparse.Namespace", "tinyseq.nn.", "tinyseq.optim.", "tinyseq.data.")
+MOST_ENTRIES = 1000  # larger containers are known by identity and length
+MOST_OBJECTS = 20000
+_NOTHING = object()
+
+
+def is_foreign(module: Any) -> bool:
+    """Tell whether what is defined in `module` (a name) is not the user's own."""
+    return not isinstance(module, str) or module.partition(".")[0] in _FOREIGN
+
+
+def is_module(value: Any) -> bool:
+    """Tell whether `value` is a trainable module, by what it can do."""
+    return hasattr(value, "training") and hasattr(value, "modules") and hasattr(value, "__dict__")
+
+
+def is_optimizer(value: Any) -> bool:
+    """Tell whether `value` is an optimizer, by what it can do."""
+    return hasattr(value, "param_groups") and hasattr(value, "state") and hasattr(value, "__dict__")
+
+
+@functools.cache
+def names_used(code: CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the global names that `code` and the functions inside of it read, and every name that it mentions."""
+    found: dict[str, None] = {}
+    mentioned: set[str] = set()
+    pending = [code]
+    while pending:
+        part = pending.pop()
+        mentioned.update(part.co_names)
+        for step in dis.get_instructions(part):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                found[step.argval] = None
+        pending.extend(c for c in part.co_consts if isinstance(c, CodeType))
+    return tuple(found), frozenset(mentioned)
+
+
+class Environment:
+    """What `roots` lead to.
+
+    Attributes
+    ----------
+    key
+        What tells this environment from others: plain values, and identities of the rest.
+    facts
+        The same by name, for messages.
+    tensors
+        The identities of all tensors found.
+    """
+
+    def __init__(self, roots: list[tuple[str, Any]]) -> None:
+        self.roots = roots
+        self.renew()
+
+    def is_same(self) -> bool:
+        """Tell whether everything found is still where it was."""
+        now: list[Any] = []
+        try:
+            for feed in self._feeds:
+                now.extend(feed())
+        except (ValueError, RuntimeError):  # a cell became empty; a dictionary changed while it was read
+            return False
+        if len(now) != len(self._seen) or not all(map(is_, now, self._seen)):
+            return False
+        return all([array.tobytes() == held for array, held in self._arrays])
+
+    def renew(self) -> None:
+        """Walk again."""
+        self._feeds: list[Callable[[], Iterable[Any]]] = []
+        self._arrays: list[tuple[Any, bytes]] = []
+        self._visited: dict[int, Any] = {}
+        self._pending: list[tuple[str, Any]] = []
+        self.facts: dict[str, Any] = {}
+        self.tensors: set[int] = set()
+        parts: list[Any] = []
+        for path, value in self.roots:
+            self._pending.append((path, value))
+        for path, value in self._pending:  # grows while it is walked
+            parts.append(self._meet(path, value))
+            if len(self._pending) > MOST_OBJECTS:
+                break
+        self.key: Key = tuple(parts)
+        self.keep = list(self._visited.values())
+        self._seen: list[Any] = []
+        for feed in self._feeds:
+            self._seen.extend(feed())
+        self._visited, self._pending = {}, []
+
+    def _meet(self, path: str, value: Any) -> Any:
+        """Return what stands for `value` in the key, and put what it leads to on the list."""
+        if isinstance(value, PLAIN):
+            self.facts[path] = value
+            return path, *plain_key(value)
+        if isinstance(value, MethodType):  # made anew each time that it is asked for
+            self._pending += [(path, value.__func__), (f"{path}.__self__", value.__self__)]
+            return path, "method"
+        if isinstance(value, functools.partial):
+            parts = {"func": value.func, "args": value.args, "keywords": value.keywords}
+            self._pending += [(f"{path}.{name}", part) for name, part in parts.items()]
+        if id(value) in self._visited:
+            return path, id(value)
+        self._visited[id(value)] = value
+        self._enter(path, value)
+        if is_array(value):
+            return path, id(value), self._content_of(path, value)
+        if not isinstance(value, Tensor):
+            self.facts.setdefault(path, f"{type(value).__name__} object number {id(value)}")
+        return path, id(value), len(value) if isinstance(value, list | dict | set) else None
+
+    def _content_of(self, path: str, array: Any) -> bytes:
+        content = array.tobytes() if array.nbytes <= MOST_BYTES and hasattr(array, "tobytes") else b""
+        if content:
+            self._arrays.append((array, content))
+        self.facts[f"the elements of {path}"] = hash(content)
+        return content
+
+    def _enter(self, path: str, value: Any) -> None:
+        if isinstance(value, Tensor):
+            self.tensors.add(id(value))
+        elif isinstance(value, FunctionType):
+            self._enter_function(path, value)
+        elif isinstance(value, list | tuple | set | frozenset):
+            if len(value) <= MOST_ENTRIES:
+                self._pending += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+                if not isinstance(value, tuple | frozenset):
+                    self._feeds.append(lambda: value)
+            else:
+                self._feeds.append(lambda n=len(value): () if len(value) == n else (_NOTHING,))  # type: ignore[misc]
+        elif isinstance(value, dict):
+            if len(value) <= MOST_ENTRIES:
+                self._pending += [(f"{path}[{k!r}]", v) for k, v in value.items()]
+                self._feeds += [value.keys, value.values]
+        elif isinstance(value, type):
+            if not is_foreign(value.__module__):
+                self._enter_class(path, value)
+        elif isinstance(value, ModuleType | BuiltinFunctionType):
+            pass  # of a module only what functions mention is looked at
+        elif is_optimizer(value):
+            self._enter_optimizer(path, value)
+        elif is_module(value) or self._is_open(type(value)):
+            self._enter_object(path, value)
+        elif hasattr(value, "captured_function"):  # a compiled function
+            self._pending.append((path, value.captured_function))
+
+    @staticmethod
+    def _is_open(kind: type) -> bool:
+        """Tell whether the attributes of objects of this type are looked at."""
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        return not is_foreign(kind.__module__) or name.startswith(_OPEN)
+
+    def _enter_function(self, path: str, function: FunctionType) -> None:
+        if is_foreign(function.__globals__.get("__name__")):
+            return
+        names, mentioned = names_used(function.__code__)
+        scope = function.__globals__
+        held = [n for n in names if n in scope or not hasattr(builtins, n)]
+        for name in held:
+            value = scope.get(name, _NOTHING)
+            if isinstance(value, ModuleType) and not is_foreign(value.__name__):
+                inside = [n for n in mentioned if n in vars(value)]
+                self._pending += [(f"{name}.{n}", vars(value)[n]) for n in sorted(inside)]
+                self._feeds.append(lambda m=vars(value), ns=tuple(inside): map(m.get, ns))  # type: ignore[misc]
+            elif value is not _NOTHING:
+                self._pending.append((name, value))
+        self._feeds.append(lambda get=scope.get, held=tuple(held): map(get, held))  # type: ignore[misc]
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                self._pending.append((name, cell.cell_contents))
+            except ValueError:
+                continue
+            self._feeds.append(lambda cell=cell: (cell.cell_contents,))  # type: ignore[misc]
+        defaults = (function.__defaults__, function.__kwdefaults__)
+        self._pending += [(f"a default of {path}", d) for d in defaults if d]
+        if any(defaults):
+            self._feeds.append(lambda: (function.__defaults__, function.__kwdefaults__))
+        if hasattr(function, "__wrapped__"):
+            self._pending.append((path, function.__wrapped__))
+
+    def _enter_class(self, path: str, kind: type) -> None:
+        for base in kind.__mro__:
+            if is_foreign(base.__module__) or id(base) in self._visited and base is not kind:
+                continue
+            self._visited[id(base)] = base
+            for name, value in vars(base).items():
+                inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
+                inner = inner.fget if isinstance(inner, property) else inner
+                if not name.startswith("__") or isinstance(inner, FunctionType):
+                    self._pending.append((f"{path}.{name}", inner))
+            self._feeds.append(vars(base).values)
+
+    def _enter_object(self, path: str, value: Any) -> None:
+        held = getattr(value, "__dict__", None)
+        if held is not None:
+            module = is_module(value)
+            for name, v in held.items():
+                # private dictionaries of modules are caches
+                if not (module and name.startswith("_") and type(v) is dict):
+                    self._pending.append((f"{path}.{name}", v))
+            self._feeds.append(held.values)
+        slots = [n for base in type(value).__mro__ for n in getattr(base, "__slots__", ()) if isinstance(n, str)]
+        names = tuple([n for n in slots if not n.startswith("__") and not isinstance(value, Tensor)])
+        if names:
+            self._pending += [(f"{path}.{n}", getattr(value, n)) for n in names if hasattr(value, n)]
+            self._feeds.append(lambda: [getattr(value, n, None) for n in names])
+        if not is_foreign(type(value).__module__) and id(type(value)) not in self._visited:
+            self._visited[id(type(value))] = type(value)
+            self._enter_class(type(value).__name__, type(value))
+
+    def _enter_optimizer(self, path: str, value: Any) -> None:
+        """Look at the hyperparameters, but for the learning rate, which is a tensor beside what the group says."""
+        for i, group in enumerate(value.param_groups):
+            names = tuple([n for n in dict.keys(group) if n not in ("lr", "params")])
+            at = f"{path}.param_groups[{i}]"
+            self._pending += [(f"{at}[{n!r}]", dict.get(group, n)) for n in names]
+            self._pending.append((f"{at}['params']", dict.get(group, "params")))
+            self._feeds.append(lambda g=group, ns=names: [dict.get(g, n) for n in ns])  # type: ignore[misc]
+        self._feeds += [lambda: value.param_groups, lambda: (value.state,)]
+        if not is_foreign(type(value).__module__):
+            self._enter_class(type(value).__name__, type(value))
