@@ -43,6 +43,7 @@ from tinyseq.autograd.creation import (
 from tinyseq.backend import (
     Device as device,
 )
+from tinyseq.compile import compile
 from tinyseq.core.dtypes import (
     bool_ as bool,
     float16,
@@ -387,6 +388,7 @@ __all__ = [
     "clamp_min",
     "clip",
     "clone",
+    "compile",
     "column_stack",
     "concat",
     "concatenate",
