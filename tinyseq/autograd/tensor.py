@@ -102,6 +102,7 @@ class Tensor(Tracked, InPlace, ArrayMethods):
     @property
     def grad(self) -> "Tensor | None":
         """The gradient collected so far."""
+        STATE.get().bottom.peek(self)
         return self.node.grad if isinstance(self.node, Leaf) else getattr(self, "_grad", None)
 
     @grad.setter
@@ -152,6 +153,7 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     def detach(self) -> "Tensor":
         """Return a tensor on the same memory that has no history."""
+        STATE.get().bottom.watch(self)
         return Tensor(self.payload)
 
     def detach_(self) -> Self:
@@ -166,6 +168,10 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
+        if is_array(self.payload) and not is_array(value.payload):
+            raise CaptureError(
+                "data: cannot be replaced while a function is being captured; use `with no_grad(): t.copy_(value)`"
+            )
         if isinstance(self.node, Leaf) and value.shape != self.shape:
             self.node.shape = value.shape
         self.payload = value.payload
@@ -190,6 +196,7 @@ class Tensor(Tracked, InPlace, ArrayMethods):
         return self._readonly("numpy")
 
     def _readonly(self, what: str) -> Array:
+        STATE.get().bottom.know(self, what)
         payload = self.payload
         if type(payload) is not _Array:
             if not is_array(payload):
@@ -207,6 +214,7 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     def item(self) -> Any:
         """Return the value of a tensor with one element as a Python number."""
+        STATE.get().bottom.know(self, "item")
         payload = self.payload
         if not hasattr(payload, "item"):
             raise CaptureError("item: a value is not known while a function is being captured; return it instead")
