@@ -12,6 +12,7 @@ import numpy as np
 from tinyseq.backend import cupy
 from tinyseq.errors import DeviceError, RenderError
 from tinyseq.render import engines
+from tinyseq.threads import blas_threads
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -65,7 +66,8 @@ def _blas() -> str:
 def _threads() -> str:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = [f"{name}={os.environ[name]}" for name in THREAD_VARIABLES if name in os.environ]
-    return f"{usable} cores" + (f"; {', '.join(limits)}" if limits else "; no limit set")
+    blas = blas_threads()
+    return f"{usable} cores" + (f"; BLAS uses up to {blas}" if blas else "") + "".join(f"; {x}" for x in limits)
 
 
 def _renderer() -> str:
