@@ -45,7 +45,9 @@ class Compiled:
         self._facts: dict[str, Any] = {}
         self._changes: Counter[str] = Counter()
         self._lock = threading.RLock()
-        functools.update_wrapper(self, function, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+        functools.update_wrapper(
+            self, function, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=()
+        )
 
     # Calling it
 

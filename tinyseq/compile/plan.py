@@ -151,7 +151,9 @@ class Plan:
         lines = []
         for line in back.lines:
             out = Symbol(line.out.shape, line.out.dtype, None, line.out.owner, line.out.device)
-            made = Line(line.op, tuple([own.get(a, a) if isinstance(a, Symbol) else a for a in line.args]), line.params, out)
+            made = Line(
+                line.op, tuple([own.get(a, a) if isinstance(a, Symbol) else a for a in line.args]), line.params, out
+            )
             out.line = made
             own[line.out] = out
             lines.append(made)
@@ -245,9 +247,7 @@ class Plan:
         saved = tuple([outputs[k] if k >= 0 else inputs[-1 - k] for k in self.saved])
         edges = tuple([leaf if i is None else tensors[i].node for i, leaf in self.edges])
         assert self.backward is not None
-        return CompiledNode(
-            self.backward_runner, saved, edges, self.backward.shapes, STATE.get().scope, next(CLOCK)
-        )
+        return CompiledNode(self.backward_runner, saved, edges, self.backward.shapes, STATE.get().scope, next(CLOCK))
 
     def _set_grad(self, slot: GradSlot, grad: Any, tensors: Sequence[Any]) -> None:
         owner = slot.find(tensors)

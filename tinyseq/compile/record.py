@@ -126,7 +126,9 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
         with override(bottom=capture):
             result = function(*args, **kwargs)
             after = leaves((args, kwargs))
-            if len(before) != len(after) or not all(a is b or is_same(a, b) for a, b in zip(before, after, strict=True)):
+            if len(before) != len(after) or not all(
+                a is b or is_same(a, b) for a, b in zip(before, after, strict=True)
+            ):
                 raise CaptureError("the function changes a list or dictionary among its arguments; return a new one")
             recorder.finish(result)
     except CaptureError as error:
@@ -262,7 +264,9 @@ class _Recorder:
 
     def _live(self, tensor: Tensor) -> int | None:
         """Return a number if gradients flow through a result, and can still flow."""
-        if not isinstance(tensor.node, Node) or any(getattr(n, "released", False) for n in engine.reachable([tensor.node])):
+        if not isinstance(tensor.node, Node) or any(
+            getattr(n, "released", False) for n in engine.reachable([tensor.node])
+        ):
             return None
         self.live.append((tensor, self.capture.cotangent(tensor)))
         return len(self.live) - 1
@@ -308,7 +312,10 @@ class _Recorder:
         grads = [received[leaf] for leaf in wanted]
         made = {symbol for _, symbol in self.live} | {line.out for line in lines}
         needed = dict.fromkeys(
-            a for values in (*(line.args for line in lines), grads) for a in values if isinstance(a, Symbol) and a not in made
+            a
+            for values in (*(line.args for line in lines), grads)
+            for a in values
+            if isinstance(a, Symbol) and a not in made
         )
         saved: list[tuple[int, Symbol]] = []
         inputs = list(capture.inputs)
@@ -328,5 +335,3 @@ class _Recorder:
         if symbol in self.taken:
             return self.found.outputs.index(symbol)
         return self.output(("saved", symbol), symbol, self.written)
-
-
