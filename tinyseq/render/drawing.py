@@ -19,7 +19,7 @@ from tinyseq.render.page import page
 from tinyseq.render.picture import Picture
 from tinyseq.render.pinned import pinned
 from tinyseq.render.scene import Look, Scene, whole
-from tinyseq.render.style import Scale
+from tinyseq.render.style import Scale, clean
 from tinyseq.render.trace import Call, Gradients, Observation, Observer, measure
 
 View = Literal["rolled", "unrolled", "ops", "backward"]
@@ -94,7 +94,7 @@ def draw(
     steps = len(model.steps)
     if view is None:
         view = "ops" if steps < 2 else "unrolled" if steps <= MANY_STEPS else "rolled"
-    return Drawing(model, view, Look(shown, view == "backward"), engine, title)
+    return Drawing(model, view, Look(shown, view == "backward"), engine, clean(title))
 
 
 def _model_of_tensor(target: Tensor, names: Any, sized: bool) -> Model:
