@@ -151,17 +151,13 @@ def _last_dims(name: str, input: Any, normalized_shape: Sequence[int]) -> tuple[
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
     """Return `input` divided by its p-norm along `dim`, or by `eps` where that is larger."""
-    norm = ops.pow(ops.sum(ops.pow(ops.abs(input), p), dim, True), 1 / p) if p != 2 else _length(input, dim, True)
-    return input / ops.clamp(norm, min=eps)
-
-
-def _length(x: Any, dim: int, keepdim: bool = False) -> Any:
-    return ops.sqrt(ops.sum(x * x, dim, keepdim))
+    return input / ops.clamp(ops.vector_norm(input, p, dim, True), min=eps)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """Return the cosine of the angle between `x1` and `x2` along `dim`: x1·x2 / (max(|x1|, eps) max(|x2|, eps))."""
-    lengths = ops.clamp(_length(x1, dim), min=eps) * ops.clamp(_length(x2, dim), min=eps)
+    x1, x2 = ops.broadcast_tensors(x1, x2)
+    lengths = ops.clamp(ops.vector_norm(x1, 2, dim), min=eps) * ops.clamp(ops.vector_norm(x2, 2, dim), min=eps)
     return ops.sum(x1 * x2, dim) / lengths
 
 
