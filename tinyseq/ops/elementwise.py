@@ -197,6 +197,8 @@ log.defvjp(x=lambda g, x: g / x)
 @binary("power({x}, {y})", NONZERO[:1], label="^", quiet=True)
 def pow(xp: Namespace, x: Array, y: Array) -> Array:
     """Return `x ** y`, broadcast."""
+    if getattr(x, "dtype", None) == dtypes.bool_:  # NumPy's result is int8
+        return xp.logical_or(x, xp.logical_not(y))
     return xp.power(x, y)
 
 
