@@ -13,7 +13,7 @@ from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 
 torch = pytest.importorskip("torch")
 
-T, B, I, H = 6, 3, 4, 5
+T, B, D, H = 6, 3, 4, 5
 KINDS = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {}), ("LSTM", {"proj_size": 3}), ("GRU", {})]
 
 
@@ -70,23 +70,23 @@ def start(kind, options, layers, directions, batch=(B,)):
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_every_option(kind, options, layers, bidirectional, bias, batch_first, given):
     common = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional}
-    ours, theirs = pair(kind, I, H, layers, **common, **options)
+    ours, theirs = pair(kind, D, H, layers, **common, **options)
     states = start(kind, options, layers, 1 + bidirectional) if given else []
-    check(ours, theirs, values(B, T, I) if batch_first else values(T, B, I), states)
+    check(ours, theirs, values(B, T, D) if batch_first else values(T, B, D), states)
 
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_without_a_batch(kind, options, given):
-    ours, theirs = pair(kind, I, H, 2, bidirectional=True, batch_first=True, **options)
-    check(ours, theirs, values(T, I), start(kind, options, 2, 2, ()) if given else [])
+    ours, theirs = pair(kind, D, H, 2, bidirectional=True, batch_first=True, **options)
+    check(ours, theirs, values(T, D), start(kind, options, 2, 2, ()) if given else [])
 
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("lengths", [[6, 4, 1], [2, 5, 3]])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_packed_sequences(kind, options, lengths, given):
-    ours, theirs = pair(kind, I, H, 2, bidirectional=True, **options)
+    ours, theirs = pair(kind, D, H, 2, bidirectional=True, **options)
     in_order = sorted(lengths, reverse=True) == lengths
 
     def call(utils, as_lengths):
@@ -100,7 +100,7 @@ def test_packed_sequences(kind, options, lengths, given):
     check(
         ours,
         theirs,
-        values(T, B, I),
+        values(T, B, D),
         start(kind, options, 2, 2) if given else [],
         call(nn.utils.rnn, ts.tensor),
         call(torch.nn.utils.rnn, torch.tensor),
@@ -109,8 +109,8 @@ def test_packed_sequences(kind, options, lengths, given):
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_lengths_give_what_packing_gives(kind, options):
-    layer = getattr(nn, kind)(I, H, 2, bidirectional=True, **options)
-    x = ts.tensor(values(T, B, I).astype(np.float32))
+    layer = getattr(nn, kind)(D, H, 2, bidirectional=True, **options)
+    x = ts.tensor(values(T, B, D).astype(np.float32))
     packed = nn.utils.rnn.pack_padded_sequence(x, [6, 4, 1])
     output, state = layer(packed)
     padded, lengths = nn.utils.rnn.pad_packed_sequence(output)
@@ -130,7 +130,7 @@ def test_lengths_give_what_packing_gives(kind, options):
     ("kind", "options"), [("RNNCell", {}), ("RNNCell", {"nonlinearity": "relu"}), ("LSTMCell", {}), ("GRUCell", {})]
 )
 def test_cells(kind, options, bias, single, given):
-    ours, theirs = pair(kind, I, H, bias, **options)
+    ours, theirs = pair(kind, D, H, bias, **options)
     lead = () if single else (B,)
     states = [values(*lead, H) * (k + 1) for k in range(2 if kind == "LSTMCell" else 1)] if given else []
 
@@ -139,13 +139,13 @@ def test_cells(kind, options, bias, single, given):
         new = module(x * 0.5, new)
         return flat(new)[0], new
 
-    check(ours, theirs, values(*lead, I), states, call, call)
+    check(ours, theirs, values(*lead, D), states, call, call)
 
 
 def test_dropout_between_layers():
     ts.manual_seed(0)
-    layer = nn.LSTM(I, H, 2, dropout=0.5)
-    x = ts.tensor(values(T, B, I).astype(np.float32))
+    layer = nn.LSTM(D, H, 2, dropout=0.5)
+    x = ts.tensor(values(T, B, D).astype(np.float32))
     first, second = layer(x)[0].detach().numpy(), layer(x)[0].detach().numpy()
     assert not np.array_equal(first, second)
     layer.eval()
@@ -168,9 +168,9 @@ def test_initial_values_are_uniform_in_one_over_root_of_hidden_size():
 
 
 def test_replacing_converting_and_copying_weights():
-    layer = nn.LSTM(I, H, bidirectional=True)
+    layer = nn.LSTM(D, H, bidirectional=True)
     twin = copy.deepcopy(layer)
-    x = ts.tensor(values(T, B, I).astype(np.float32))
+    x = ts.tensor(values(T, B, D).astype(np.float32))
     before = layer(x)[0].detach().numpy()
     layer.weight_hh_l0_reverse = nn.Parameter(ts.zeros(4 * H, H))
     after = layer(x)[0].detach().numpy()
@@ -189,8 +189,8 @@ def test_replacing_converting_and_copying_weights():
 
 
 def test_a_graph_shows_gates_time_steps_and_layers():
-    model = nn.Sequential(nn.LSTM(I, H, 2, bidirectional=True))
-    output, _ = model[0](ts.zeros(3, B, I))
+    model = nn.Sequential(nn.LSTM(D, H, 2, bidirectional=True))
+    output, _ = model[0](ts.zeros(3, B, D))
     seen, pending = set(), [output.node]
     while pending:
         node = pending.pop()
@@ -230,27 +230,27 @@ def test_padding_matches_torch():
     assert packed.batch_sizes.tolist() == [3, 2, 2, 1, 1]
 
 
-X = ts.zeros(T, B, I)
+X = ts.zeros(T, B, D)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: nn.LSTM(I, H)(ts.zeros(T, B, I + 1)), ShapeError, "wanted .T, B, 4"),
-        (lambda: nn.LSTM(I, H, batch_first=True)(ts.zeros(B, T, I + 1)), ShapeError, "wanted .B, T, 4"),
-        (lambda: nn.LSTM(I, H)(ts.zeros(0, B, I)), ShapeError, "at least one time step"),
-        (lambda: nn.LSTM(I, H)(np.zeros((T, B, I))), DTypeError, "wanted a tensor"),
-        (lambda: nn.LSTM(I, H)(X, ts.zeros(1, B, H)), ShapeError, r"h \[1, 3, 5\], c \[1, 3, 5\]"),
-        (lambda: nn.GRU(I, H, 2)(X, ts.zeros(1, B, H)), ShapeError, r"h \[2, 3, 5\]"),
-        (lambda: nn.RNN(I, H)(X, lengths=[6, 7, 1]), ArgumentError, "0 to 6"),
-        (lambda: nn.RNN(I, H)(X, lengths=[6, 1]), ShapeError, r"wanted \[3\]"),
-        (lambda: nn.RNN(I, H)(X, mask=ts.zeros(T, B)), DTypeError, "bool"),
-        (lambda: nn.RNN(I, H, nonlinearity="cube"), ArgumentError, "nonlinearity"),
-        (lambda: nn.LSTM(I, H, proj_size=H), ArgumentError, "proj_size"),
-        (lambda: nn.LSTM(I, 0), ArgumentError, "hidden_size"),
-        (lambda: nn.GRU(I, H, dropout=1.5), ArgumentError, "probability"),
-        (lambda: nn.LSTMCell(I, H)(ts.zeros(B, I), (ts.zeros(B, H),)), ShapeError, "hx"),
-        (lambda: nn.GRUCell(I, H)(ts.zeros(T, B, I)), ShapeError, "GRUCell"),
+        (lambda: nn.LSTM(D, H)(ts.zeros(T, B, D + 1)), ShapeError, "wanted .T, B, 4"),
+        (lambda: nn.LSTM(D, H, batch_first=True)(ts.zeros(B, T, D + 1)), ShapeError, "wanted .B, T, 4"),
+        (lambda: nn.LSTM(D, H)(ts.zeros(0, B, D)), ShapeError, "at least one time step"),
+        (lambda: nn.LSTM(D, H)(np.zeros((T, B, D))), DTypeError, "wanted a tensor"),
+        (lambda: nn.LSTM(D, H)(X, ts.zeros(1, B, H)), ShapeError, r"h \[1, 3, 5\], c \[1, 3, 5\]"),
+        (lambda: nn.GRU(D, H, 2)(X, ts.zeros(1, B, H)), ShapeError, r"h \[2, 3, 5\]"),
+        (lambda: nn.RNN(D, H)(X, lengths=[6, 7, 1]), ArgumentError, "0 to 6"),
+        (lambda: nn.RNN(D, H)(X, lengths=[6, 1]), ShapeError, r"wanted \[3\]"),
+        (lambda: nn.RNN(D, H)(X, mask=ts.zeros(T, B)), DTypeError, "bool"),
+        (lambda: nn.RNN(D, H, nonlinearity="cube"), ArgumentError, "nonlinearity"),
+        (lambda: nn.LSTM(D, H, proj_size=H), ArgumentError, "proj_size"),
+        (lambda: nn.LSTM(D, 0), ArgumentError, "hidden_size"),
+        (lambda: nn.GRU(D, H, dropout=1.5), ArgumentError, "probability"),
+        (lambda: nn.LSTMCell(D, H)(ts.zeros(B, D), (ts.zeros(B, H),)), ShapeError, "hx"),
+        (lambda: nn.GRUCell(D, H)(ts.zeros(T, B, D)), ShapeError, "GRUCell"),
         (lambda: nn.utils.rnn.pack_padded_sequence(X, [1, 2, 3]), ArgumentError, "longest first"),
         (lambda: nn.utils.rnn.pack_padded_sequence(X, [6, 6, 0]), ArgumentError, "1 to 6"),
         (lambda: nn.utils.rnn.pack_padded_sequence(X, [6, 6]), ShapeError, "3 integers"),

@@ -141,11 +141,14 @@ class LSTMCell(TorchCell):
         if proj_size:
             self.reset_parameters()
 
+    @property
+    def output_size(self) -> int:
+        """The size of h."""
+        return self.proj_size or self.hidden_size
+
     def initial_state(self, batch_size: int) -> Any:
         """Return zeros h (B, proj_size or hidden_size) and c (B, hidden_size)."""
-        return self.State(
-            self.zeros(batch_size, self.proj_size or self.hidden_size), self.zeros(batch_size, self.hidden_size)
-        )
+        return self.State(self.zeros(batch_size, self.output_size), self.zeros(batch_size, self.hidden_size))
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return h and the new state, for a projected `x`."""
