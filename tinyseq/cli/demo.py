@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command's options."""
     parser.add_argument("--cell", choices=sorted(LAYERS), default="lstm", help="the recurrent cell")
     parser.add_argument("--text", type=Path, metavar="FILE", help="a UTF-8 text to learn instead")
-    parser.add_argument("--steps", type=_positive, default=1200, metavar="N", help="training steps")
+    parser.add_argument("--steps", type=_positive, default=1000, metavar="N", help="training steps")
     parser.add_argument("--hidden-size", type=_positive, default=128, metavar="N", help="units of the cell")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same numbers")
     parser.add_argument("--out", type=Path, default=Path("tinyseq-demo"), metavar="DIR", help="where results go")
