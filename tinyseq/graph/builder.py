@@ -208,7 +208,8 @@ def _stack(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any
 def _mul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     for x, y in (args, args[::-1]):
         one = y if isinstance(y, float | int) else _uniform(y)
-        if one == 1 and isinstance(x, Symbol) and (not isinstance(y, Symbol) or (y.shape == x.shape and y.dtype == x.dtype)):
+        alike = not isinstance(y, Symbol) or (isinstance(x, Symbol) and (y.shape, y.dtype) == (x.shape, x.dtype))
+        if one == 1 and isinstance(x, Symbol) and alike:
             return x
     return None
 

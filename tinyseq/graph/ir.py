@@ -1,5 +1,6 @@
 """The captured program: straight-line code over values that are known by shape and dtype alone."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -75,7 +76,7 @@ class Line:
     def again(self, args: Sequence[Any]) -> "Line":
         """Return this line on other operands of the same shapes."""
         old = self.out
-        if all([a is b for a, b in zip(args, self.args, strict=True)]):
+        if all(map(operator.is_, args, self.args)):
             return self
         line = Line(self.op, tuple(args), self.params, Symbol(old.shape, old.dtype, None, old.owner, old.device))
         line.out.line = line
@@ -184,4 +185,5 @@ class _OfSymbols:
         return recorded
 
 
-INTERPRETERS[Symbol] = _OfSymbols()
+of_symbols: Any = _OfSymbols()
+INTERPRETERS[Symbol] = of_symbols

@@ -9,7 +9,6 @@ exp, tanh and sigmoid are polynomials and rationals of our own, accurate to 5e-7
 """
 
 import ast
-import ctypes
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,8 +40,17 @@ class Kernel(NamedTuple):
 
 
 FUNCTIONS = frozenset(
-    "tanh sigmoid exp sqrt abs floor maximum minimum select sign cast relu".split()
+    ["tanh", "sigmoid", "exp", "sqrt", "abs", "floor", "maximum", "minimum", "select", "sign", "cast", "relu"]
 )
+COMPARISONS: dict[type, str] = {
+    ast.Eq: "oeq",
+    ast.NotEq: "une",
+    ast.Lt: "olt",
+    ast.LtE: "ole",
+    ast.Gt: "ogt",
+    ast.GtE: "oge",
+}
+ARITHMETIC: dict[type, str] = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
 
 # tanh as x P(x²) / Q(x²), degrees 13 and 6: the minimax fit that Eigen and XLA use, |error| < 5e-7 on the clamped range
 TANH_LIMIT = 7.90531110763549805
@@ -83,7 +91,8 @@ class _Printer:
     """Prints the body of a loop for `width` elements at a time."""
 
     def __init__(self, prefix: str, width: int) -> None:
-        self.prefix, self.width, self.lines, self.count = prefix, width, [], 0
+        self.prefix, self.width, self.count = prefix, width, 0
+        self.lines: list[str] = []
         self.f = f"<{width} x float>" if width > 1 else "float"
         self.i = f"<{width} x i32>" if width > 1 else "i32"
         self.b = f"<{width} x i1>" if width > 1 else "i1"
@@ -158,7 +167,8 @@ class _Printer:
         y = self.arith("fadd", self.arith("fadd", y, r), self.number(1.0))
         whole = self.new(f"fptosi {self.f} {n} to {self.i}")
         biased = self.new(f"add {self.i} {whole}, {self.splat('127', 'i32')}")
-        power = self.new(f"bitcast {self.i} {self.new(f'shl {self.i} {biased}, ' + self.splat('23', 'i32'))} to {self.f}")
+        shifted = self.new(f"shl {self.i} {biased}, {self.splat('23', 'i32')}")
+        power = self.new(f"bitcast {self.i} {shifted} to {self.f}")
         out = self.arith("fmul", y, power)
         out = self.choose(self.compare("ogt", x, self.number(88.3762626647949)), self.number(float("inf")), out)
         out = self.choose(self.compare("olt", x, self.number(-87.3365447505531)), self.number(0.0), out)
@@ -179,7 +189,7 @@ class _Printer:
         if isinstance(tree, ast.Name):
             return names[tree.id]
         if isinstance(tree, ast.Constant):
-            return self.number(float(tree.value)), "f"
+            return self.number(float(str(tree.value))), "f"
         if isinstance(tree, ast.UnaryOp):
             value = self.formula(tree.operand, names)
             if isinstance(tree.op, ast.Not):
@@ -189,15 +199,14 @@ class _Printer:
             left, right = (self.as_bool(self.formula(v, names)) for v in tree.values)
             return self.new(f"{'and' if isinstance(tree.op, ast.And) else 'or'} {self.b} {left}, {right}"), "b"
         if isinstance(tree, ast.Compare):
-            how = {ast.Eq: "oeq", ast.NotEq: "une", ast.Lt: "olt", ast.LtE: "ole", ast.Gt: "ogt", ast.GtE: "oge"}
             x = self.as_float(self.formula(tree.left, names))
             y = self.as_float(self.formula(tree.comparators[0], names))
-            return self.compare(how[type(tree.ops[0])], x, y), "b"
+            return self.compare(COMPARISONS[type(tree.ops[0])], x, y), "b"
         if isinstance(tree, ast.BinOp):
-            how = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}
             x, y = (self.as_float(self.formula(v, names)) for v in (tree.left, tree.right))
-            return self.arith(how[type(tree.op)], x, y), "f"
-        assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)
+            return self.arith(ARITHMETIC[type(tree.op)], x, y), "f"
+        assert isinstance(tree, ast.Call)
+        assert isinstance(tree.func, ast.Name)
         return self.function(tree.func.id, [self.formula(a, names) for a in tree.args])
 
     def function(self, name: str, args: list[tuple[str, str]]) -> tuple[str, str]:
@@ -230,8 +239,10 @@ def _body(kernel: Kernel, prefix: str, width: int, at: str) -> list[str]:
                 name = f"%c{j}"
                 if width > 1:
                     kind = "float" if operand.kind == "f" else "i8"
-                    first = p.new(f"insertelement <{width} x {kind}> poison, {kind} {name}, i32 0")
-                    name = p.new(f"shufflevector <{width} x {kind}> {first}, <{width} x {kind}> poison, <{width} x i32> zeroinitializer")
+                    lanes = f"<{width} x {kind}>"
+                    first = p.new(f"insertelement {lanes} poison, {kind} {name}, i32 0")
+                    everywhere = f"<{width} x i32> zeroinitializer"
+                    name = p.new(f"shufflevector {lanes} {first}, {lanes} poison, {everywhere}")
                 if operand.kind == "b":
                     name = p.new(f"icmp ne {p.bytes} {name}, {p.splat('0', 'i8')}")
             elif operand.kind == "f":
@@ -291,185 +302,3 @@ def printed(kernel: Kernel, name: str, width: int) -> str:
     text += ["  %jn = add i64 %j, 1", "  br label %tail", "rowend:", "  %r1 = add i64 %r, 1"]
     text += ["  %more = icmp slt i64 %r1, %rows", "  br i1 %more, label %row, label %exit", "exit:", "  ret void", "}"]
     return "\n".join(text) + "\n"
-
-
-# Products call the BLAS that NumPy carries; sums over a row, which normalisation layers take at every step, are ours;
-# and the driver walks a program of (function, table) pairs, so that a whole training step is one call from Python.
-FIXED = """
-define void @gemm(ptr %t) {
-  %f = load ptr, ptr %t
-  %p1 = getelementptr i64, ptr %t, i64 1
-  %ta = load i32, ptr %p1
-  %p2 = getelementptr i64, ptr %t, i64 2
-  %tb = load i32, ptr %p2
-  %p3 = getelementptr i64, ptr %t, i64 3
-  %m = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %t, i64 4
-  %n = load i64, ptr %p4
-  %p5 = getelementptr i64, ptr %t, i64 5
-  %k = load i64, ptr %p5
-  %p6 = getelementptr i64, ptr %t, i64 6
-  %a = load ptr, ptr %p6
-  %p7 = getelementptr i64, ptr %t, i64 7
-  %lda = load i64, ptr %p7
-  %p8 = getelementptr i64, ptr %t, i64 8
-  %b = load ptr, ptr %p8
-  %p9 = getelementptr i64, ptr %t, i64 9
-  %ldb = load i64, ptr %p9
-  %p10 = getelementptr i64, ptr %t, i64 10
-  %c = load ptr, ptr %p10
-  %p11 = getelementptr i64, ptr %t, i64 11
-  %ldc = load i64, ptr %p11
-  call void %f(i32 101, i32 %ta, i32 %tb, i64 %m, i64 %n, i64 %k, float 1.0, ptr %a, i64 %lda, ptr %b, i64 %ldb, float 0.0, ptr %c, i64 %ldc)
-  ret void
-}
-
-define void @gemv(ptr %t) {
-  %f = load ptr, ptr %t
-  %p1 = getelementptr i64, ptr %t, i64 1
-  %ta = load i32, ptr %p1
-  %p2 = getelementptr i64, ptr %t, i64 2
-  %m = load i64, ptr %p2
-  %p3 = getelementptr i64, ptr %t, i64 3
-  %n = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %t, i64 4
-  %a = load ptr, ptr %p4
-  %p5 = getelementptr i64, ptr %t, i64 5
-  %lda = load i64, ptr %p5
-  %p6 = getelementptr i64, ptr %t, i64 6
-  %x = load ptr, ptr %p6
-  %p7 = getelementptr i64, ptr %t, i64 7
-  %y = load ptr, ptr %p7
-  call void %f(i32 101, i32 %ta, i64 %m, i64 %n, float 1.0, ptr %a, i64 %lda, ptr %x, i64 1, float 0.0, ptr %y, i64 1)
-  ret void
-}
-
-define void @rowsum(ptr %t) {
-entry:
-  %rows = load i64, ptr %t
-  %p1 = getelementptr i64, ptr %t, i64 1
-  %cols = load i64, ptr %p1
-  %p2 = getelementptr i64, ptr %t, i64 2
-  %x = load ptr, ptr %p2
-  %p3 = getelementptr i64, ptr %t, i64 3
-  %xs = load i64, ptr %p3
-  %p4 = getelementptr i64, ptr %t, i64 4
-  %y = load ptr, ptr %p4
-  %p5 = getelementptr i64, ptr %t, i64 5
-  %ys = load i64, ptr %p5
-  br label %row
-row:
-  %r = phi i64 [0, %entry], [%r1, %rowend]
-  %ox = mul i64 %r, %xs
-  %qx = getelementptr i8, ptr %x, i64 %ox
-  %oy = mul i64 %r, %ys
-  %qy = getelementptr i8, ptr %y, i64 %oy
-  br label %vec
-vec:
-  %k = phi i64 [0, %row], [%kn, %vbody]
-  %acc = phi <16 x float> [zeroinitializer, %row], [%acc1, %vbody]
-  %kn = add i64 %k, 16
-  %kok = icmp sle i64 %kn, %cols
-  br i1 %kok, label %vbody, label %fold
-vbody:
-  %w = getelementptr float, ptr %qx, i64 %k
-  %v = load <16 x float>, ptr %w, align 4
-  %acc1 = fadd <16 x float> %acc, %v
-  br label %vec
-fold:
-  %s0 = call reassoc float @llvm.vector.reduce.fadd.v16f32(float 0.0, <16 x float> %acc)
-  br label %tail
-tail:
-  %j = phi i64 [%k, %fold], [%jn, %tbody]
-  %s = phi float [%s0, %fold], [%s1, %tbody]
-  %jok = icmp slt i64 %j, %cols
-  br i1 %jok, label %tbody, label %rowend
-tbody:
-  %wj = getelementptr float, ptr %qx, i64 %j
-  %vj = load float, ptr %wj
-  %s1 = fadd float %s, %vj
-  %jn = add i64 %j, 1
-  br label %tail
-rowend:
-  store float %s, ptr %qy
-  %r1 = add i64 %r, 1
-  %more = icmp slt i64 %r1, %rows
-  br i1 %more, label %row, label %exit
-exit:
-  ret void
-}
-
-declare float @llvm.vector.reduce.fadd.v16f32(float, <16 x float>)
-
-define void @run(ptr %program, i64 %n) {
-entry:
-  %some = icmp sgt i64 %n, 0
-  br i1 %some, label %loop, label %exit
-loop:
-  %i = phi i64 [0, %entry], [%i1, %loop]
-  %at = shl i64 %i, 1
-  %pf = getelementptr i64, ptr %program, i64 %at
-  %f = load ptr, ptr %pf
-  %pt = getelementptr i64, ptr %pf, i64 1
-  %t = load ptr, ptr %pt
-  call void %f(ptr %t)
-  %i1 = add i64 %i, 1
-  %more = icmp slt i64 %i1, %n
-  br i1 %more, label %loop, label %exit
-exit:
-  ret void
-}
-"""
-
-
-class Compiler:
-    """Compiles kernels with LLVM, once each for the life of the process."""
-
-    def __init__(self) -> None:
-        import llvmlite.binding as llvm  # noqa: PLC0415 -- optional dependency
-
-        self.llvm = llvm
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        features = llvm.get_host_cpu_features()
-        self.width = 16 if features.get("avx512f") else 8
-        self.machine = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=features.flatten(), opt=3
-        )
-        self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self.machine)
-        self.addresses: dict[Any, int] = {}
-        self._add(FIXED, ["gemm", "gemv", "rowsum", "run"])
-        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.addresses["run"])
-
-    def _add(self, text: str, names: Sequence[Any]) -> None:
-        module = self.llvm.parse_assembly(text)
-        module.verify()
-        self.engine.add_module(module)
-        self.engine.finalize_object()
-        for name in names:
-            self.addresses[name] = self.engine.get_function_address(name)
-
-    def compile(self, kernels: Sequence[Kernel]) -> None:
-        """Compile those of `kernels` that are not known yet, in one go."""
-        fresh = [k for k in dict.fromkeys(kernels) if k not in self.addresses]
-        if not fresh:
-            return
-        names = {k: f"kernel{len(self.addresses) + i}" for i, k in enumerate(fresh)}
-        declared = "".join(
-            f"declare {f} @llvm.{name}.{s}({', '.join([f] * count)})\n"
-            for f, s in ((f"<{self.width} x float>", f"v{self.width}f32"), ("float", "f32"))
-            for name, count in (("floor", 1), ("sqrt", 1), ("fabs", 1), ("maximum", 2), ("minimum", 2))
-        )
-        self._add(declared + "".join(printed(k, names[k], self.width) for k in fresh), list(names.values()))
-        for k in fresh:
-            self.addresses[k] = self.addresses.pop(names[k])
-            self.addresses[names[k]] = self.addresses[k]
-
-
-@functools.cache
-def compiler() -> Compiler | None:
-    """Return the compiler, or None where llvmlite (which numba brings) is missing."""
-    try:
-        return Compiler()
-    except ImportError:
-        return None

@@ -4,10 +4,8 @@ What no kernel computes (indexing, random numbers, float64) runs between the nat
 own forward rules, on views of the same arena.
 """
 
-import ctypes
 import functools
-import glob
-import os
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,8 +13,11 @@ import numpy as np
 
 from tinyseq.backend import CPU, Array
 from tinyseq.core import dtypes
+from tinyseq.graph import threads
+from tinyseq.graph.blas import openblas
+from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
-from tinyseq.graph.kernels import Compiler, Kernel, Operand, Step, compiler, parsed
+from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
 from tinyseq.graph.places import Joins, Place, Places
 from tinyseq.graph.schedule import Schedule
 
@@ -24,25 +25,11 @@ _F32 = dtypes.float32
 NO_TRANSPOSE, TRANSPOSE = 111, 112
 
 
-@functools.cache
-def blas() -> tuple[int, int] | None:
-    """Return the addresses of `cblas_sgemm` and `cblas_sgemv` in the OpenBLAS that NumPy's wheels carry."""
-    folder = os.path.join(os.path.dirname(os.path.dirname(np.__file__)), "numpy.libs")
-    for path in glob.glob(os.path.join(folder, "libscipy_openblas64_*")):
-        library = ctypes.CDLL(path)
-        try:
-            gemm, gemv = library.scipy_cblas_sgemm64_, library.scipy_cblas_sgemv64_
-        except AttributeError:
-            continue
-        return tuple(ctypes.cast(f, ctypes.c_void_p).value or 0 for f in (gemm, gemv))  # type: ignore[return-value]
-    return None
-
-
 def can_run(graph: Graph) -> bool:
     """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
     values = [*graph.inputs, *(line.out for line in graph)]
     on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
-    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and blas() is not None
+    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and openblas() is not None
 
 
 class Native:
@@ -52,6 +39,10 @@ class Native:
         found = compiler()
         assert found is not None
         self.compiler: Compiler = found
+        library = openblas()
+        assert library is not None
+        self.blas = library
+        self.threads = threads.get_num_threads()
         self.graph = graph
         self.joins = Joins(graph)
         self.schedule = Schedule(graph, self.joins.needs_copy)
@@ -61,6 +52,7 @@ class Native:
         self.calls: list[tuple[int, Callable[[], None]]] = []
         self.rebuild: list[Callable[[], None]] = []
         self.kernels: list[Kernel] = []
+        self.shapes: dict[int, tuple[int, ...]] = {}  # of the kernels' results, by job
         self._plan()
 
     # Planning
@@ -146,10 +138,11 @@ class Native:
             )
             names = _in_formula_order(line, args)
             at[line.out] = len(steps)
-            target = number[line.out] if line.out in number else -1
+            target = number.get(line.out, -1)
             steps.append(Step(line.op.expr or "", names, "f" if line.out.dtype == _F32 else "b", target))
         kernel = Kernel(tuple(operands), tuple(steps))
         self.kernels.append(kernel)
+        self.shapes[len(self.jobs)] = shape
         return kernel, table
 
     def _copied(self, place: Place) -> Place:
@@ -180,10 +173,9 @@ class Native:
         pa, pb, pc = self.places.of(a), self.places.of(b), self.places.of(line.out)
         (m, k), n = a.shape, b.shape[1]
         left, right, out = _matrix(pa), _matrix(pb), _matrix(pc)
-        addresses = blas()
-        if left is None or right is None or out is None or out[0] != NO_TRANSPOSE or addresses is None:
+        if left is None or right is None or out is None or out[0] != NO_TRANSPOSE:
             return None
-        gemm, gemv = addresses
+        gemm, gemv = self.blas.gemm, self.blas.gemv
         if m == 1 and pa.strides[1] == 4 and pc.strides[1] == 4:
             rows, columns, flag = (k, n, TRANSPOSE) if right[0] == NO_TRANSPOSE else (n, k, NO_TRANSPOSE)
             return "gemv", [gemv, flag, rows, columns, (pb, 0), right[1], (pa, 0), (pc, 0)]
@@ -191,13 +183,14 @@ class Native:
 
     def _python(self, line: Line) -> Callable[[], None]:
         """Return a call of the operation's forward rule on views of the arena."""
-        args = [self.places.of(a) if isinstance(a, Symbol) else a for a in line.args]
+        args = [
+            self.places.of(a) if isinstance(a, Symbol) else a.array if isinstance(a, Const) else a for a in line.args
+        ]
         out, forward, params = self.places.of(line.out), line.op.forward, line.params
         views: list[Any] = []
 
         def look() -> None:
-            views[:] = [self._array(a) if isinstance(a, Place) else a.array if isinstance(a, Const) else a for a in args]
-            views.append(self._array(out))
+            views[:] = [self._array(a) if isinstance(a, Place) else a for a in (*args, out)]
 
         self.rebuild.append(look)
         if line.op.name in ("clone", "reshape"):
@@ -211,49 +204,85 @@ class Native:
     # Linking: from places to addresses
 
     def _link(self) -> None:
-        values: list[int] = []
+        self.values: list[int] = []
         self.patches: dict[int, tuple[list[int], list[int]]] = {}
-        starts: list[int] = []
-        base = self.arena.ctypes.data
-        for _, table in self.jobs:
-            starts.append(len(values))
-            for entry in table:
-                if isinstance(entry, int):
-                    values.append(entry)
-                    continue
-                place = entry[0]
-                if place.block.input is None:
-                    values.append(base + place.block.start + place.offset)
-                    continue
-                positions, offsets = self.patches.setdefault(place.block.input, ([], []))
-                positions.append(len(values))
-                offsets.append(place.offset)
-                values.append(0)
-        self.tables = np.array(values, np.int64)
+        self.barrier = threads.Barrier(self.threads)
+        stretches: list[Any] = []  # a callable, or the programs of consecutive native jobs, one for each thread
+        at = 0
+        while at < len(self.jobs):
+            end = at
+            while end < len(self.jobs) and not callable(self.jobs[end][0]):
+                end += 1
+            stretches.append(self.jobs[at][0] if end == at else self._stretch(at, end))
+            at = max(end, at + 1)
+        self.tables = np.array(self.values, np.int64)
         self.fixups = {i: (np.array(p), np.array(o, np.int64)) for i, (p, o) in self.patches.items()}
-        program: list[int] = []
-        self.segments: list[Any] = []
-        at = self.tables.ctypes.data
-        for (what, _), start in zip(self.jobs, starts, strict=True):
-            if callable(what):
-                self.segments.append(what)
-                continue
-            if not self.segments or not isinstance(self.segments[-1], list):
-                self.segments.append([len(program) // 2, 0])
-            self.segments[-1][1] += 1
-            program += [self.compiler.addresses[what], at + 8 * start]
-        self.program = np.array(program, np.int64)
-        first = self.program.ctypes.data
-        run = self.compiler.run
-        self.steps = [
-            functools.partial(run, first + 16 * s[0], s[1]) if isinstance(s, list) else s for s in self.segments
-        ]
+        self.programs: list[Array] = []
+        self.steps = [s if callable(s) else self._runnable(s) for s in stretches]
+        self.shared = sum(not callable(s) and len(s) > 1 for s in stretches)
         self.inputs: list[Any] = [None] * len(self.graph.inputs)
-        self.addresses: list[int] = [0] * len(self.graph.inputs)
         self.results = [
             (self.places.of(o), None) if isinstance(o, Symbol) else (None, o.array if isinstance(o, Const) else o)
             for o in self.graph.outputs
         ]
+
+    def _stretch(self, at: int, end: int) -> list[list[tuple[Any, int]]]:
+        """Return a program of (function, start of its table) for each thread that takes part in jobs `at` to `end`."""
+        jobs = [(i, *self.jobs[i]) for i in range(at, end)]
+        total = sum(threads.seconds(what, table) for _, what, table in jobs)
+        count = self.threads
+        if count > 1 and threads.is_worth(total, [total / count], 0):
+            parts = [[threads.share(f, t, self.shapes.get(i), w, count) for w in range(count)] for i, f, t in jobs]
+            waits = threads.barriers([[p and p[1] for p in job] for job in parts])
+            shares = [0.0] * count
+            for (_, what, _), job in zip(jobs, parts, strict=True):
+                for w, part in enumerate(job):
+                    shares[w] += threads.seconds(what, part[0]) if part is not None else 0.0
+            if threads.is_worth(total, shares, sum(waits)):
+                return [
+                    [
+                        entry
+                        for (_, what, _), job, wait in zip(jobs, parts, waits, strict=True)
+                        for entry in self._entries(what, job[w], wait)
+                    ]
+                    for w in range(count)
+                ]
+        return [[(what, self._stored(table)) for _, what, table in jobs]]
+
+    def _entries(self, what: Any, part: Any, wait: bool) -> list[tuple[Any, int]]:
+        """Return one thread's entries for a job: perhaps a barrier, and its part if it has one."""
+        entries: list[tuple[Any, int]] = [("barrier", -1)] if wait else []
+        return [*entries, (what, self._stored(part[0]))] if part is not None else entries
+
+    def _stored(self, table: Sequence[Any]) -> int:
+        """Write a table with addresses in place of places; return where it starts."""
+        start = len(self.values)
+        base = self.arena.ctypes.data
+        for entry in table:
+            if isinstance(entry, int):
+                self.values.append(entry)
+                continue
+            place, more = entry
+            if place.block.input is None:
+                self.values.append(base + place.block.start + place.offset + more)
+                continue
+            positions, offsets = self.patches.setdefault(place.block.input, ([], []))
+            positions.append(len(self.values))
+            offsets.append(place.offset + more)
+            self.values.append(0)
+        return start
+
+    def _runnable(self, programs: list[list[tuple[Any, int]]]) -> Callable[[], None]:
+        """Return a call that runs native programs, one on each thread."""
+        tables, meeting = self.tables.ctypes.data, self.barrier.table.ctypes.data
+        placed = []
+        for program in programs:
+            rows = [(self.compiler.addresses[f], meeting if at < 0 else tables + 8 * at) for f, at in program]
+            self.programs.append(np.array(rows, np.int64))
+            placed.append((self.programs[-1].ctypes.data, len(rows)))
+        if len(placed) == 1:
+            return functools.partial(self.compiler.run, *placed[0])
+        return threads.together(self.compiler.run, placed)
 
     def _array(self, place: Place) -> Array:
         """Return the memory of a place as an array."""
@@ -264,7 +293,7 @@ class Native:
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs for `inputs`."""
-        moved = not self.addresses
+        moved = False
         for i, array in enumerate(inputs):
             if array is self.inputs[i]:
                 continue
@@ -278,8 +307,9 @@ class Native:
         if moved:
             for look in self.rebuild:
                 look()
-        for step in self.steps:
-            step()
+        with self.blas.on_one_thread():
+            for step in self.steps:
+                step()
         return [self._array(place).copy() if place is not None else value for place, value in self.results]
 
     def explain(self) -> list[str]:
@@ -289,6 +319,7 @@ class Native:
             f"{len(self.graph)} lines run as {native} native calls and {len(self.jobs) - native} calls of NumPy",
             f"{len(set(self.kernels))} kernels serve {len(self.kernels)} places of the program",
             f"the arena takes {self.size:,} bytes",
+            f"{self.shared} stretches are shared by {self.threads} threads",
         ]
 
 
@@ -327,7 +358,7 @@ def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:
     rows = [(n, s) for n, s in zip(full[:-1], strides[:-1], strict=True) if n != 1]
     if not rows:
         return spread, 0
-    for (_, outer), (n, inner) in zip(rows, rows[1:], strict=False):
+    for (_, outer), (n, inner) in itertools.pairwise(rows):
         if outer != n * inner:
             return None
     return spread, rows[-1][1]

@@ -14,9 +14,6 @@ from tinyseq.graph.schedule import KERNEL_DTYPES
 from tinyseq.graph.sums import fill_gaps, gather_sums
 
 
-# The passes
-
-
 def share(graph: Graph) -> Graph:
     """Drop dead lines, compute equal lines once, and undo joins and splits that cancel."""
     return rewrite(graph, copied)
@@ -29,9 +26,9 @@ def push_slices(graph: Graph) -> Graph:
 
     split: set[Symbol] = set()  # elementwise values of which only slices are used, directly or further on
     for line in reversed(graph.lines):
-        if line.op.elementwise and line.out not in returned:
-            if all(u.op.name == "narrow" or u.out in split for u in users[line.out]):
-                split.add(line.out)
+        only_sliced = all(u.op.name == "narrow" or u.out in split for u in users[line.out])
+        if line.op.elementwise and only_sliced and line.out not in returned:
+            split.add(line.out)
     origin: dict[Symbol, Line] = {}
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:

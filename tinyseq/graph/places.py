@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyseq.core.dtypes import DType
+from tinyseq.core.shapes import Shape
 from tinyseq.graph.ir import Graph, Line, Symbol
 
 ALIGNMENT = 64
@@ -32,7 +33,7 @@ class Place:
 
     __slots__ = ("block", "dtype", "offset", "shape", "strides")
 
-    def __init__(self, block: Block, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], dtype: DType) -> None:
+    def __init__(self, block: Block, offset: int, shape: Shape, strides: Shape, dtype: DType) -> None:
         self.block, self.offset, self.shape, self.strides, self.dtype = block, offset, shape, strides, dtype
 
     @property
@@ -142,7 +143,8 @@ class Joins:
             return False
         x = line.args[0]
         while x.line is not None and x.line.op.name in VIEWS:
-            if x.line.op.name in ("permute", "broadcast_to") or (x.line.op.name != "reshape" and x.line.params["dim"] != 0):
+            name = x.line.op.name
+            if name in ("permute", "broadcast_to") or (name != "reshape" and x.line.params["dim"] != 0):
                 return _drop_ones(x.shape) != _drop_ones(line.out.shape)
             x = x.line.args[0]
         return x in self.inside and _drop_ones(x.shape) != _drop_ones(line.out.shape)

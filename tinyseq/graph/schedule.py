@@ -58,7 +58,7 @@ class Schedule:
         self.graph, self.needs_copy = graph, needs_copy
         self.elementwise = {line.out for line in graph if is_elementwise(line)}
         self.users = graph.users()
-        self.level: dict[Symbol, int] = {s: 0 for s in graph.inputs}
+        self.level: dict[Symbol, int] = dict.fromkeys(graph.inputs, 0)
         for line in graph:
             level = max((self.level[a] for a in line.args if isinstance(a, Symbol)), default=0)
             self.level[line.out] = level + (0 if self.is_free(line) or line.out in self.elementwise else 1)

@@ -1,5 +1,6 @@
 """Passes over sums: many additions become one reduction or one product over stacked values."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,7 +90,7 @@ def _assembled(builder: Builder, line: Line, parts: list[Any]) -> Any:
     for part, start in zip(parts, line.params["starts"], strict=True):
         at.setdefault((start, part.shape[dim]), []).append(part)
     places = sorted(at)
-    if any(a + n > b for (a, n), (b, _) in zip(places, places[1:], strict=False)):
+    if any(a + n > b for (a, n), (b, _) in itertools.pairwise(places)):
         return copied(builder, line, parts)
     summed = []
     for place in places:
@@ -115,10 +116,8 @@ def fill_gaps(graph: Graph) -> Graph:
     new: dict[Symbol, Any] = {}
     for line in graph:
         args = [new.get(a, a) if isinstance(a, Symbol) else a for a in line.args]
-        if line.op.name == "assemble" and _is_apart(line):
-            made = _with_gaps(lines, line, args)
-        else:
-            made = line.again(args)
+        apart = line.op.name == "assemble" and _is_apart(line)
+        made = _with_gaps(lines, line, args) if apart else line.again(args)
         lines.append(made)
         new[line.out] = made.out
     return Graph(graph.inputs, lines, [new.get(o, o) if isinstance(o, Symbol) else o for o in graph.outputs])
