@@ -23,10 +23,14 @@ def _whole(x: Array, dim: int) -> int | None:
     return dim if x.ndim else None
 
 
+def _top(x: Array, dim: int) -> Any:
+    return x.max(axis=_whole(x, dim), keepdims=True) if x.size else 0
+
+
 @op(shape=shapes.same, dtype=dtypes.floating, samples=ALONG, floating=True, quiet=True)
 def softmax_(xp: Namespace, x: Array, *, dim: int) -> Array:
     """Return `e ** x` over its sum along `dim`."""
-    out = xp.exp(x - x.max(axis=_whole(x, dim), keepdims=True, initial=-math.inf))
+    out = xp.exp(x - _top(x, dim))
     return out / out.sum(axis=_whole(x, dim), keepdims=True)
 
 
@@ -36,7 +40,7 @@ softmax_.defvjp(x=lambda g, out, dim: out * (g - _total(g * out, dim)))
 @op(shape=shapes.same, dtype=dtypes.floating, samples=ALONG, floating=True, quiet=True)
 def log_softmax_(xp: Namespace, x: Array, *, dim: int) -> Array:
     """Return the logarithm of the softmax of `x` along `dim`, computed without overflow."""
-    centred = x - x.max(axis=_whole(x, dim), keepdims=True, initial=-math.inf)
+    centred = x - _top(x, dim)
     return centred - xp.log(xp.exp(centred).sum(axis=_whole(x, dim), keepdims=True))
 
 

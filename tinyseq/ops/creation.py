@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from tinyseq.backend import CPU, Array, Device, Namespace, device_of, namespace_on, to_device as move
+from tinyseq.backend import CPU, Array, Device, Namespace, device_of, on, to_device as move
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.op import Value
@@ -21,7 +21,8 @@ F32 = {"dtype": dtypes.float32, "device": CPU}
 )
 def full_(xp: Namespace, *, shape: Shape, value: float, dtype: dtypes.DType, device: Device) -> Array:
     """Return an array of `shape` filled with `value`."""
-    return namespace_on(device).full(shape, value, dtype)
+    with on(device) as library:
+        return library.full(shape, value, dtype)
 
 
 @op(shape=shapes.same, samples=(Sample(((2, 3),), params={"value": 1.0}),), differentiable=False)
@@ -68,7 +69,8 @@ def arange_(xp: Namespace, *, start: Any, stop: Any, step: Any, dtype: dtypes.DT
     """Return the numbers from `start` up to but not including `stop`, `step` apart."""
     count = max(0, math.ceil((stop - start) / step))  # as PyTorch; NumPy rounds differently for floating steps
     whole = all(isinstance(v, int) for v in (start, step))
-    numbers = namespace_on(device).arange(count, dtype=dtypes.int64 if whole else dtypes.float64)
+    with on(device) as library:
+        numbers = library.arange(count, dtype=dtypes.int64 if whole else dtypes.float64)
     return (start + numbers * step).astype(dtype)
 
 
@@ -80,7 +82,8 @@ def arange_(xp: Namespace, *, start: Any, stop: Any, step: Any, dtype: dtypes.DT
 )
 def linspace_(xp: Namespace, *, shape: Shape, start: float, stop: float, dtype: dtypes.DType, device: Device) -> Array:
     """Return `shape[0]` numbers, equally far apart, from `start` to `stop` inclusive."""
-    return namespace_on(device).linspace(start, stop, *shape, dtype=dtype)
+    with on(device) as library:
+        return library.linspace(start, stop, *shape, dtype=dtype)
 
 
 @op(
@@ -91,4 +94,5 @@ def linspace_(xp: Namespace, *, shape: Shape, start: float, stop: float, dtype: 
 )
 def eye_(xp: Namespace, *, shape: Shape, dtype: dtypes.DType, device: Device) -> Array:
     """Return a matrix with ones on its diagonal and zeros elsewhere."""
-    return namespace_on(device).eye(*shape, dtype=dtype)
+    with on(device) as library:
+        return library.eye(*shape, dtype=dtype)

@@ -1,5 +1,6 @@
 """Elementwise arithmetic and comparison. All broadcast; the backward walk sums gradients back."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -8,7 +9,9 @@ import numpy as np
 from tinyseq.backend import Array, Namespace
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import Operation, op
+from tinyseq.core.op import Value
 from tinyseq.core.sample import Bools, Ints, Sample
+from tinyseq.ops.creation import full_like_
 
 PAIR = (Sample(((3, 2), (3, 2))), Sample(((3, 1), (2,))), Sample(((), (2,))), Sample(((0, 2), (2,))))
 APART = (Sample(((3, 2), (3, 2)), apart=True), Sample(((3, 1), (2,)), apart=True))
@@ -203,10 +206,20 @@ def pow(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 # d/dx = y x^(y-1) is 0 where y is 0, also at x = 0; d/dy = x^y log x is 0 where x is 0 and y is not negative.
-pow.defvjp(
-    x=lambda g, x, y: where(eq(y, 0), 0.0, g * y * pow(x, where(eq(y, 0), 1.0, sub(y, 1)))),
-    y=lambda g, x, y, out: where(mul(eq(x, 0), ge(y, 0)), 0.0, g * out * log(where(eq(x, 0), 1.0, x))),
-)
+def _pow_base(g: Value, x: Value, y: Value) -> Value:
+    if not hasattr(y, "dtype"):
+        return g * y * pow(x, y - 1.0) if y else full_like_(g, value=0.0)
+    return where(eq(y, 0), 0.0, g * y * pow(x, where(eq(y, 0), 1.0, sub(y, 1))))
+
+
+def _pow_exponent(g: Value, x: Value, y: Value, out: Value) -> Value:
+    if not hasattr(x, "dtype"):
+        logarithm = math.log(x) if x > 0 else -math.inf if x == 0 else math.nan
+        return g * out * logarithm if x else where(ge(y, 0), 0.0, g * out * logarithm)
+    return where(mul(eq(x, 0), ge(y, 0)), 0.0, g * out * log(where(eq(x, 0), 1.0, x)))
+
+
+pow.defvjp(x=_pow_base, y=_pow_exponent)
 
 
 @function("sqrt({x})", (Sample(((3, 2),), low=0.5, high=2.0),), label="√", quiet=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyseq.backend import Array, Namespace, is_array
+from tinyseq.backend import CPU, Array, Namespace, device_of, is_array
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.dispatch import STATE
@@ -14,6 +14,7 @@ from tinyseq.core.op import Value
 from tinyseq.core.sample import Bools, Ints, Sample
 from tinyseq.core.shapes import Shape, dim_of
 from tinyseq.errors import ArgumentError, CaptureError, DimError, DTypeError, ShapeError
+from tinyseq.ops.creation import filled, to_device
 from tinyseq.ops.elementwise import cast, where
 from tinyseq.ops.shaping import narrow_, reshape_, select_, sum_to, unsqueeze
 
@@ -153,7 +154,9 @@ def _arrays_and_key(x: Value, key: Any) -> tuple[list[Any], tuple[Any, ...]]:
 
 
 def _index_arrays(x: Value, k: Any, parts: tuple[Any, ...], position: int) -> list[Any]:
-    value = np.asarray(k) if isinstance(k, list | range | tuple) else k
+    value = k
+    if isinstance(k, list | range | tuple):
+        value = to_device(np.asarray(k), device=device_of(x), source=CPU)
     if not hasattr(value, "dtype"):
         raise DTypeError(f"index: got {type(k).__name__}; wanted integers, slices, tensors, lists, None or ...")
     if value.dtype == dtypes.bool_:
@@ -245,8 +248,10 @@ def _spanned(x: Value, dim: int, span: Span) -> Value:
 
 def put(x: Value, key: Any, value: Value) -> Value:
     """Return a copy of `x` that holds `value` at `key`: what `x[key] = value` assigns."""
-    if not hasattr(value, "dtype"):
-        value = np.asarray(value, x.dtype)
+    if isinstance(value, bool | int | float):
+        value = filled(x, (), value)
+    elif not hasattr(value, "dtype"):
+        value = to_device(np.asarray(value, x.dtype), device=device_of(x), source=CPU)
     arrays, stored = _arrays_and_key(x, key)
     return put_(x, value, *arrays, key=stored)
 

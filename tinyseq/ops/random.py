@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinyseq.backend import CPU, Array, Device, Namespace, as_device, namespace_on
+from tinyseq.backend import CPU, Array, Device, Namespace, as_device, namespace_on, on
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import Operation, op
 from tinyseq.core.sample import Sample
@@ -23,8 +23,8 @@ _MASK = (1 << 64) - 1
 # makes the four words of one counter.
 _PHILOX = """
 unsigned int k0 = (unsigned int)seed, k1 = (unsigned int)(seed >> 32);
-unsigned long long n = offset + i;
-unsigned int c0 = (unsigned int)n, c1 = (unsigned int)(n >> 32), c2 = 0, c3 = 0;
+unsigned long long at = offset + i;
+unsigned int c0 = (unsigned int)at, c1 = (unsigned int)(at >> 32), c2 = 0, c3 = 0;
 for (int r = 0; r < 10; ++r) {
   unsigned long long p0 = 0xD2511F53ULL * c0, p1 = 0xCD9E8D57ULL * c2;
   unsigned int h0 = (unsigned int)(p0 >> 32), h1 = (unsigned int)(p1 >> 32);
@@ -81,27 +81,28 @@ class _DeviceStream:
     """Philox by counter on a GPU: the state is the seed and how many counters were used."""
 
     def __init__(self, seed: int, device: Device) -> None:
-        self.seed, self.offset, self.xp = seed, 0, namespace_on(device)
+        self.seed, self.offset, self.device, self.xp = seed, 0, device, namespace_on(device)
         self.kernel = self.xp.ElementwiseKernel(
             "uint64 seed, uint64 offset", "uint64 low, uint64 high", _PHILOX, "tinyseq_philox"
         )
 
     def words(self, n: int) -> tuple[Array, Array]:
-        low, high = self.xp.empty(n, np.uint64), self.xp.empty(n, np.uint64)
-        self.kernel(np.uint64(self.seed), np.uint64(self.offset), low, high)
+        with on(self.device) as xp:
+            low, high = xp.empty(n, np.uint64), xp.empty(n, np.uint64)
+            self.kernel(np.uint64(self.seed), np.uint64(self.offset), low, high)
         self.offset = (self.offset + n) & _MASK
         return low, high
 
     def uniform(self, shape: Shape, dtype: dtypes.DType) -> Array:
         bits = {2: 11, 4: 24, 8: 53}[dtype.itemsize]
         word, _ = self.words(math.prod(shape))
-        return ((word >> (64 - bits)).astype(np.float64) * 2.0**-bits).astype(dtype).reshape(shape)
+        return ((word >> np.uint64(64 - bits)).astype(np.float64) * 2.0**-bits).astype(dtype).reshape(shape)
 
     def normal(self, shape: Shape, dtype: dtypes.DType) -> Array:
         """Box and Muller's transform of two uniform numbers, one of them in (0, 1]."""
         low, high = self.words(math.prod(shape))
-        radius = self.xp.sqrt(-2 * self.xp.log(((low >> 11).astype(np.float64) + 1) * 2.0**-53))
-        angle = (high >> 11).astype(np.float64) * (2 * math.pi * 2.0**-53)
+        radius = self.xp.sqrt(-2 * self.xp.log(((low >> np.uint64(11)).astype(np.float64) + 1) * 2.0**-53))
+        angle = (high >> np.uint64(11)).astype(np.float64) * (2 * math.pi * 2.0**-53)
         return (radius * self.xp.cos(angle)).astype(dtype).reshape(shape)
 
     def integers(self, low: int, high: int, shape: Shape) -> Array:

@@ -202,8 +202,10 @@ def argmin(input: Value, dim: int | None = None, keepdim: bool = False) -> Value
 @op(shape=shapes.reduced, dtype=dtypes.floating, samples=EXTREMA, floating=True, quiet=True)
 def logsumexp_(xp: Namespace, x: Array, *, dim: Dims, keepdim: bool) -> Array:
     """Return the logarithm of the sum of `e ** x` over the dimensions `dim`, computed without overflow."""
-    top = x.max(axis=dim, keepdims=True, initial=-math.inf)
-    top = xp.where(xp.isfinite(top), top, 0).astype(x.dtype, copy=False)
+    top: Any = 0
+    if x.size:
+        top = x.max(axis=dim, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, 0).astype(x.dtype, copy=False)
     out = xp.log(xp.exp(x - top).sum(axis=dim, keepdims=True)) + top
     return out.reshape(shapes.reduced(x.shape, dim=dim, keepdim=keepdim))
 

@@ -139,10 +139,21 @@ def cumargmax_(xp: Namespace, x: Array, *, dim: int, largest: bool) -> Array:
     """Return for each place along `dim` the index of the extremum up to there, the last one of several."""
     if not x.ndim or not x.size:
         return xp.zeros(x.shape, dtypes.int64)
-    extremum = (xp.maximum if largest else xp.minimum).accumulate(x, axis=dim)
+    extremum = _running(xp.maximum if largest else xp.minimum, x, dim)
     hit = (x == extremum) | (x != x)
     places = xp.arange(x.shape[dim]).reshape([-1 if i == dim else 1 for i in range(x.ndim)])
-    return xp.maximum.accumulate(xp.where(hit, places, 0), axis=dim)
+    return _running(xp.maximum, xp.where(hit, places, 0), dim)
+
+
+def _running(join: Any, x: Array, dim: int) -> Array:
+    """Return the running results of `join` along `dim`, in log2(n) steps (CuPy has no `accumulate` for it)."""
+    out = x.copy()
+    lines = out.swapaxes(0, dim)
+    step = 1
+    while step < len(lines):
+        lines[step:] = join(lines[step:], lines[:-step])
+        step *= 2
+    return out
 
 
 def cummax(input: Value, dim: int) -> Found:
