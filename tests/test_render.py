@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import weakref
 import xml.etree.ElementTree as ET
 from importlib import metadata
 from itertools import pairwise
@@ -17,7 +18,9 @@ import pytest
 import tinyseq as ts
 from tinyseq import nn
 from tinyseq.core.dispatch import Scope, override
+from tinyseq.core.op import Op
 from tinyseq.errors import ArgumentError, RenderError
+from tinyseq.graph.ir import Const, Graph, Symbol, new_line
 from tinyseq.render import draw, engines, model as models
 from tinyseq.render.loops import find_loops
 from tinyseq.render.style import Scale
@@ -140,6 +143,48 @@ def test_leaves_made_inside_are_leaves():
     drawing = draw(lambda x: nn.Linear(3, 2)(x).sum(), ts.ones(1, 3))
     assert [i.shape for i in drawing.model.items if i.kind == "weight"] == [(2, 3), (2,)]
     assert not [i for i in drawing.model.items if i.op in ("full", "uniform")]
+
+
+def test_writes_in_place_are_followed():
+    def function(a):
+        b = a.clone()
+        b.add_(1.0)
+        with ts.no_grad():
+            a.copy_(a * 0.0)
+        return (b * 3.0).sum()
+
+    drawing = draw(function, ts.ones(2))
+    assert [i.label for i in drawing.model.items] == ["", "clone", "+ 1", "× 3", "Σ"]
+
+
+def test_watching_keeps_no_array_alive():
+    alive = []
+
+    def function(x):
+        for _ in range(5):
+            x = x + 1.0
+            alive.append(weakref.ref(x.payload))
+        return x
+
+    drawing = draw(function, ts.ones(3), show=("shape", "value"))
+    assert [r() is None for r in alive] == [True] * 5
+    assert drawing.model.items[-1].value == "[6, 6, 6]"
+
+
+def test_a_captured_program_is_drawn():
+    x, two = Symbol((2, 3), np.dtype("f4"), None), Const(np.float32([2.0]))
+    lines = [new_line(Op.registry["mul"], (x, two), {}), None]
+    lines[1] = new_line(Op.registry["sum"], (lines[0].out,), {"dim": (0, 1), "keepdim": False})
+    drawing = draw(Graph([x], lines, [lines[1].out]))
+    assert drawing.view == "ops"
+    assert [(i.op, i.kind, i.shape) for i in drawing.model.items] == [
+        ("leaf", "input", (2, 3)),
+        ("leaf", "constant", (1,)),
+        ("mul", "arithmetic", (2, 3)),
+        ("sum", "result", ()),
+    ]
+    assert [(k.source, k.target, k.position) for k in drawing.model.links] == [(0, 2, 0), (1, 2, 1), (2, 3, 0)]
+    assert "%0" in drawing.svg
 
 
 # The sizes of gradients

@@ -13,11 +13,13 @@ from tinyseq.autograd import Tensor
 from tinyseq.core.dispatch import override
 from tinyseq.core.tape import Leaf
 from tinyseq.errors import ArgumentError, RenderError
+from tinyseq.graph import Graph
 from tinyseq.render import engines, picture as pictures, tiles
 from tinyseq.render.model import MOST, Model, from_calls, from_tape, too_large
 from tinyseq.render.page import page
 from tinyseq.render.picture import Picture
 from tinyseq.render.pinned import pinned
+from tinyseq.render.program import from_program
 from tinyseq.render.scene import Look, Scene, whole
 from tinyseq.render.style import Scale, clean
 from tinyseq.render.trace import Call, Gradients, Observation, Observer, measure
@@ -43,7 +45,8 @@ def draw(
     Parameters
     ----------
     target
-        A tensor (what it was made from, as far as gradients go), or a function or module, which is called once.
+        A tensor (what it was made from, as far as gradients go); a function or module, which is called once; or a
+        captured graph.
     *inputs
         What the function or module is called with.
     view
@@ -86,10 +89,14 @@ def draw(
     sized = "grad" in shown or view == "backward"
     if isinstance(target, Tensor):
         model = _model_of_tensor(target, names, sized)
+    elif isinstance(target, Graph):
+        model = from_program(target)
     elif callable(target):
         model = _model_of_function(target, inputs, names, sized)
     else:
-        raise ArgumentError(f"draw: takes a tensor, a function or a module; got {type(target).__name__}")
+        raise ArgumentError(
+            f"draw: takes a tensor, a function, a module or a captured graph; got {type(target).__name__}"
+        )
     model.mark_states()
     steps = len(model.steps)
     if view is None:
@@ -117,21 +124,20 @@ def _model_of_function(target: Callable[..., Any], inputs: tuple[Any, ...], name
     if not tracked:  # then the gradients of the inputs are of interest
         inputs = tuple([_requiring(a) for a in inputs])
         given = _argument_names(target, inputs)
-    observer = Observer(MOST, too_large)
-    with override(grad=True, inference=False, bottom=observer):
-        results = _tensors(target(*inputs))
-        if not results:
-            raise RenderError("draw: the function returned no tensor; return what is to be drawn")
-        gradients = None
     known = {id(t.payload): ("weight" if t.node is not None else "constant", name) for name, t in held}
     known |= {id(t.payload): ("input", name) for name, t in given}
-    calls = [c for c in (observer.makers.get(id(t.payload)) for t in results) if c is not None]
+    observer, gradients = Observer(MOST, too_large, known), None
+    with override(grad=True, inference=False, bottom=observer):
+        results = _tensors(target(*inputs))
+    if not results:
+        raise RenderError("draw: the function returned no tensor; return what is to be drawn")
+    calls = [c for c in (observer.maker(t.payload) for t in results) if isinstance(c, Call)]
     if not calls:
         raise RenderError("draw: the function returned its input; there is nothing to draw")
     if sized:
         gradients = _measured([t for t in results if t.node is not None])
     roots = [t.node for t in results if t.node is not None]
-    return from_calls(Observation(calls, _by_number(roots), known), gradients)
+    return from_calls(Observation(calls, _by_number(roots)), gradients)
 
 
 def _measured(results: list[Tensor]) -> Gradients | None:

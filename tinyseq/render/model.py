@@ -4,7 +4,6 @@ It is made from the tape behind a tensor, or from the calls that were observed w
 knows nothing of pictures. Nothing here recurses, so the depth of a graph is of no account.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -14,10 +13,9 @@ from tinyseq.core.op import Op
 from tinyseq.core.tape import Leaf
 from tinyseq.errors import RenderError
 from tinyseq.render.style import clean
-from tinyseq.render.trace import Call, Gradients, Observation
+from tinyseq.render.trace import Call, Gradients, Observation, Source, size_of
 
 MOST = 100_000  # operations in a graph that is drawn at all
-SMALL = 24  # values of tensors with up to this many elements are kept
 ARITHMETIC = {"add", "sub", "mul", "div", "pow", "neg", "remainder", "floor_divide", "maximum", "minimum", "reciprocal"}
 BY_MODULE = {
     "shaping": "shape",
@@ -166,30 +164,6 @@ def label_of(
     return label
 
 
-def value_text(array: Any) -> str:
-    """Return the values of a small array, or what a large one is like."""
-    size = getattr(array, "size", 0)
-    if not size or not hasattr(array, "ravel"):
-        return ""
-    if array.dtype.kind not in "fiub":
-        return ""
-    if size <= SMALL:
-        shown = [_number(v) for v in array.ravel().tolist()]
-        return shown[0] if not array.shape else "[" + ", ".join(shown) + "]"
-    if array.dtype.kind == "b":
-        return ""
-    low, high = float(array.min()), float(array.max())
-    return f"{low:.3g} to {high:.3g}"
-
-
-def _mean(array: Any) -> float | None:
-    return float(abs(array).mean()) if array.size and array.dtype.kind in "fiub" else None
-
-
-def _number(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
 def from_tape(roots: list[Any], names: Mapping[Any, str], gradients: Gradients | None) -> Model:
     """Return the graph behind the nodes `roots`, as the tape has it: only what needs gradients is there.
 
@@ -229,7 +203,7 @@ def _item_of_node(node: Any, names: Mapping[Any, str], gradients: Gradients | No
     if isinstance(node, Leaf):
         name = names.get(node) or getattr(node, "name", None) or "leaf"
         if size is None and node.grad is not None:
-            size = float(norm(node.grad.payload))
+            size = size_of(node.grad.payload)
         return Item("weight", "leaf", "", str(name), "", None, tuple(node.shape), gradient=size)
     name = getattr(node, "name", None) or ""
     layout = getattr(node, "layout", None)
@@ -250,12 +224,6 @@ def _item_of_node(node: Any, names: Mapping[Any, str], gradients: Gradients | No
     )
 
 
-def norm(array: Any) -> float:
-    """Return the Euclidean norm of an array of any library."""
-    wide = array.astype("float64") if hasattr(array, "astype") else array
-    return math.sqrt(float((wide * wide).sum()))
-
-
 def _add_walk(model: Model, gradients: Gradients | None, index: Mapping[Any, int]) -> None:
     if gradients is None:
         return
@@ -270,19 +238,19 @@ def _add_walk(model: Model, gradients: Gradients | None, index: Mapping[Any, int
 def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
     """Return the graph of the observed calls that lead to the results, with inputs of every kind."""
     model = Model()
-    index: dict[Any, int] = {}  # of calls, of leaves, and of arrays from outside by identity
+    index: dict[Any, int] = {}  # of calls, sources, and what the tape has
     for call in _leading(seen):
         node = seen.nodes.get(call.stamp + 1)
         edges = _edges(node)
-        scalars = [(p, a) for p, a in enumerate(call.args) if not hasattr(a, "shape")]
+        scalars = [(p, a) for p, a in enumerate(call.inputs) if not isinstance(a, Call | Source)]
         sources = []
-        for position, a in enumerate(call.args):
-            if hasattr(a, "shape"):
-                source = edges.get(position)
-                key = source[1] if source and isinstance(source[1], Leaf) else call.inputs[position] or id(a)
+        for position, made in enumerate(call.inputs):
+            if isinstance(made, Call | Source):
+                leaf = edges[position][1] if position in edges else None
+                key = leaf if isinstance(leaf, Leaf) else made
                 if key not in index:
                     index[key] = len(model.items)
-                    model.items.append(_source(a, key, seen, gradients))
+                    model.items.append(_source(made, leaf if isinstance(leaf, Leaf) else None, gradients))
                 sources.append((position, index[key]))
         here = index[call] = len(model.items)
         if node is not None:
@@ -312,22 +280,22 @@ def _leading(seen: Observation) -> list[Call]:
         edges = _edges(seen.nodes.get(call.stamp + 1))
         for position, before in enumerate(call.inputs):
             leaf = position in edges and isinstance(edges[position][1], Leaf)
-            if before is not None and before not in known and not leaf:
+            if isinstance(before, Call) and before not in known and not leaf:
                 known.add(before)
                 found.append(before)
     found.sort(key=attrgetter("stamp"))
     return found
 
 
-def _source(array: Any, key: Any, seen: Observation, gradients: Gradients | None) -> Item:
+def _source(made: Source | Call, leaf: Leaf | None, gradients: Gradients | None) -> Item:
     """Return the item for a value that came from outside, or for a leaf."""
-    leaf = key if isinstance(key, Leaf) else None
-    kind, name = seen.names.get(id(array), ("constant" if leaf is None else "weight", ""))
-    name = name or getattr(leaf, "name", None) or ("leaf" if leaf is not None else "")
+    kind, name = (made.kind, made.name) if isinstance(made, Source) else ("constant", "")
+    if leaf is not None:
+        kind = kind if kind == "input" else "weight"
+        name = name or getattr(leaf, "name", None) or "leaf"
     size = gradients.nodes.get(leaf) if gradients and leaf is not None else None
-    return Item(
-        kind, "leaf", "" if name else "constant", name, "", None, tuple(array.shape), "", value_text(array), None, size
-    )
+    label = "" if name else "constant"
+    return Item(kind, "leaf", label, name, shape=made.out.shape, value=made.out.value, gradient=size)
 
 
 def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradients: Gradients | None) -> Item:
@@ -335,13 +303,13 @@ def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradie
     return Item(
         kind_of(call.op, inputs, name),
         call.op.name,
-        label_of(call.op, scalars, len(call.args), call.params, call.scope.step),
+        label_of(call.op, scalars, len(call.inputs), call.params, call.scope.step),
         name,
         call.scope.path,
         call.scope.step,
-        tuple(call.out.shape),
+        call.out.shape,
         detail_of(call.op, call.params),
-        value_text(call.out),
-        _mean(call.out) if name and call.scope.step is not None else None,
+        call.out.value,
+        call.out.mean if name and call.scope.step is not None else None,
         gradients.nodes.get(node) if gradients and node is not None else None,
     )

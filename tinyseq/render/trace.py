@@ -5,6 +5,7 @@ function runs once with an interpreter at the bottom that computes as always and
 """
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,30 +18,52 @@ from tinyseq.backend import Array
 from tinyseq.core.dispatch import STATE, Eager, Scope, override
 from tinyseq.core.op import Op
 from tinyseq.core.partial import Placed, Product
-from tinyseq.core.tape import CLOCK, stamp_write
+from tinyseq.core.tape import CLOCK
 from tinyseq.errors import GradientError, RenderError
+
+SMALL = 24  # values of arrays with up to this many elements are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What is remembered of an array: its shape, its values if they are few, and the mean of their absolute values."""
+
+    shape: tuple[int, ...]
+    value: str
+    mean: float | None
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """A value that no observed call made."""
+
+    out: Summary
+    kind: str
+    name: str
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One observed call. `inputs` are the calls that made its arguments, None for what came from outside."""
+    """One observed call. `inputs` are what made its arguments: calls, sources, or plain numbers."""
 
     op: Op
-    args: tuple[Any, ...]
-    inputs: tuple["Call | None", ...]
+    inputs: tuple[Any, ...]
     params: Mapping[str, Any]
-    out: Array
+    out: Summary
     scope: Scope
     stamp: int  # the node that the tape makes of this call has the next number of the tape's clock
 
 
 class Observer(Eager):
-    """Computes as `Eager` does and keeps each call; refuses to keep more than `most`."""
+    """Computes as `Eager` does and takes note of each call; refuses to note more than `most`.
 
-    def __init__(self, most: int, refuse: Any) -> None:
-        self.most, self.refuse, self.count = most, refuse, 0
-        self.makers: dict[int, Call] = {}  # by the identity of the array that was made
-        self.kept: list[Any] = []  # so that no identity is given out twice
+    It holds no array, so that all memory is freed when it would be without it, and in-place writes find arrays
+    shared only where they are.
+    """
+
+    def __init__(self, most: int, refuse: Any, names: Mapping[int, tuple[str, str]]) -> None:
+        self.most, self.refuse, self.names, self.count = most, refuse, names, 0
+        self.makers: dict[int, tuple[Any, Any]] = {}  # by identity of the array, as long as it lives
 
     def apply(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Array:
         """Compute, and take note."""
@@ -48,29 +71,58 @@ class Observer(Eager):
         self.count += 1
         if self.count > self.most:
             raise self.refuse(self.count)
-        makers = self.makers
-        inputs = tuple([makers.get(id(a)) for a in args])
-        makers[id(out)] = Call(op, tuple(args), inputs, params, out, STATE.get().scope, next(CLOCK))
-        self.kept.append((args, out))
+        inputs = tuple([self.maker(a) if hasattr(a, "shape") else a for a in args])
+        self.remember(out, Call(op, inputs, params, summary(out), STATE.get().scope, next(CLOCK)))
         return out
 
-    def write(self, target: Array, value: Any) -> None:
-        """Copy, and take the maker of `value` for the maker of `target`."""
-        super().write(target, value)
-        stamp_write(target)
-        self.kept.append((target, value))
-        maker = self.makers.get(id(value))
-        if maker is not None:
-            self.makers[id(target)] = maker
+    def write(self, tensor: Any, value: Any) -> None:
+        """Copy, and take the maker of `value` for the maker of what `tensor` holds."""
+        super().write(tensor, value)
+        if hasattr(value, "shape"):
+            self.remember(tensor.payload, self.maker(value))
+
+    def maker(self, array: Any) -> Any:
+        """Return the call that made `array`, or the source that stands for it."""
+        held = self.makers.get(id(array))
+        if held is not None:
+            return held[1]
+        source = Source(summary(array), *self.names.get(id(array), ("constant", "")))
+        self.remember(array, source)
+        return source
+
+    def remember(self, array: Any, maker: Any) -> None:
+        """Take `maker` for the maker of `array` until that is freed, and its identity may be another array's."""
+        makers, key = self.makers, id(array)
+        makers[key] = (weakref.ref(array, lambda dead: _forget(makers, key, dead)), maker)
+
+
+def _forget(makers: dict[int, tuple[Any, Any]], key: int, dead: Any) -> None:
+    held = makers.get(key)
+    if held is not None and held[0] is dead:
+        del makers[key]
+
+
+def summary(array: Any) -> Summary:
+    """Return what is remembered of `array`."""
+    shape = tuple(array.shape)
+    if not getattr(array, "size", 0) or array.dtype.kind not in "fiub":
+        return Summary(shape, "", None)
+    with np.errstate(all="ignore"):
+        mean = float(abs(array).mean())
+    if array.size <= SMALL:
+        shown = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in array.ravel().tolist()]
+        return Summary(shape, shown[0] if not shape else "[" + ", ".join(shown) + "]", mean)
+    if array.dtype.kind == "b":
+        return Summary(shape, "", mean)
+    return Summary(shape, f"{float(array.min()):.3g} to {float(array.max()):.3g}", mean)
 
 
 @dataclass(slots=True)
 class Observation:
-    """What was seen: the calls that made the results, the tape behind them, and names of what came from outside."""
+    """What was seen: the calls that made the results, and the tape behind them."""
 
     results: list[Call]
     nodes: dict[int, Any]  # of the tape, by number
-    names: dict[int, tuple[str, str]]  # kind and name of arrays from outside, by identity
 
 
 @dataclass(slots=True)
