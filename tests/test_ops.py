@@ -164,17 +164,18 @@ def test_inputs_that_are_not_contiguous(op, sample):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-15)
 
 
-@every_gradient
+def twins(op, sample):
+    """Positions of two floating inputs of one shape; None if there are none, or if a tie has no derivative."""
+    arrays, floating = sample.arrays(), testing.floating_inputs(op, sample)
+    pairs = [(i, j) for i in floating for j in floating if i < j and arrays[i].shape == arrays[j].shape]
+    return pairs[0] if pairs and op.name not in ("maximum", "minimum", "fmax", "fmin") else None
+
+
+@pytest.mark.parametrize(("op", "sample"), [case for case in GRADIENTS if twins(*case.values)])
 def test_the_same_tensor_twice(op, sample):
-    arrays = sample.arrays()
-    floating = testing.floating_inputs(op, sample)
-    twins = [(i, j) for i in floating for j in floating if i < j and arrays[i].shape == arrays[j].shape]
-    if not twins:
-        pytest.skip("no two inputs of one shape")
-    i, j = twins[0]
+    arrays, floating = sample.arrays(), testing.floating_inputs(op, sample)
+    i, j = twins(op, sample)
     arrays[j] = arrays[i].copy()
-    if op.name in ("maximum", "minimum"):
-        pytest.skip("a tie has no derivative; tested against torch below")
     out, separate = first_gradients(op, arrays, sample.params)
     x = ts.tensor(arrays[i], requires_grad=True)
     inputs = [x if k in (i, j) else ts.tensor(a) for k, a in enumerate(arrays)]

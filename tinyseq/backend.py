@@ -5,6 +5,8 @@ Promises: no array moves between host and device unless `to_device` is called, a
 
 import functools
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
 
@@ -105,6 +107,17 @@ def namespace_on(device: Device) -> Namespace:
     return np if device.type == "cpu" else cupy()
 
 
+@contextmanager
+def on(device: Device) -> Iterator[Namespace]:
+    """Give the library that makes arrays on `device`, and make them there inside the `with` block."""
+    xp = namespace_on(device)
+    if xp is np:
+        yield xp
+    else:
+        with xp.cuda.Device(device.index or 0):
+            yield xp
+
+
 def device_of(array: Array) -> Device:
     """Return where `array`, or a value that stands for one, lives."""
     if isinstance(array, np.ndarray | np.generic):
@@ -121,8 +134,7 @@ def to_device(array: Array, device: Device) -> Array:
         return array
     if device.type == "cpu":
         return cupy().asnumpy(array)
-    xp = cupy()
-    with xp.cuda.Device(device.index or 0):
+    with on(device) as xp:
         return xp.asarray(array)
 
 

@@ -25,6 +25,7 @@ from tinyseq.core import dtypes
 from tinyseq.core.dispatch import EAGER, override
 from tinyseq.core.op import Op
 from tinyseq.core.sample import Sample
+from tinyseq.ops.random import Generator
 
 DIFFERENCE_STEP = 1e-5
 DIFFERENCE_TOLERANCE = 1e-6
@@ -83,8 +84,13 @@ def on_device(
 ) -> tuple[list[Array], dict[str, Any]]:
     """Return the arrays and parameters of `sample`, moved to `device`."""
     arrays = [to_device(a, device) for a in sample.arrays(seed, dtype)]
-    params = {k: device if isinstance(v, Device) else v for k, v in sample.params.items()}
-    return arrays, params
+    return arrays, {k: _moved(v, device) for k, v in sample.params.items()}
+
+
+def _moved(value: Any, device: Device) -> Any:
+    if isinstance(value, Generator):
+        return Generator(device).manual_seed(value.initial_seed())
+    return device if isinstance(value, Device) else value
 
 
 def floating_inputs(op: Op, sample: Sample) -> list[int]:

@@ -176,7 +176,7 @@ def explained(op: Any, args: tuple[Any, ...], params: dict[str, Any], error: Exc
     given = ", ".join(f"{name}: {describe(a)}" for name, a in zip(op.argument_names(len(args)), args, strict=False))
     if params:
         given += ("; " if given else "") + ", ".join(f"{k}={v!r}" for k, v in params.items())
-    if isinstance(error, MemoryError | Warning):
+    if isinstance(error, MemoryError | Warning | TinyseqError):
         return error
     devices = {str(device_of(a)) for a in args if is_array(a)}
     if len(devices) > 1:

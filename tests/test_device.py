@@ -1,0 +1,528 @@
+"""Everything on a GPU: on the stand-in for CuPy wherever the tests run, on the real one where there is a device."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import tinyseq as ts
+from tinyseq import backend, nn, optim, testing
+from tinyseq.autograd import grad
+from tinyseq.core.op import Op
+from tinyseq.errors import DeviceError, TinyseqError
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+import fake_cupy
+
+SAMPLES = [pytest.param(op, s, id=f"{op.name}-{i}") for op in Op.registry.values() for i, s in enumerate(op.samples)]
+every_sample = pytest.mark.parametrize(("op", "sample"), SAMPLES)
+
+
+REAL = [pytest.param("real", marks=pytest.mark.gpu)] if backend.cuda_is_available() else []
+
+
+@pytest.mark.gpu
+def test_there_is_a_gpu():
+    assert REAL
+
+
+@pytest.fixture(params=["fake", *REAL])
+def cuda(request):
+    """The device under test."""
+    if request.param == "real":
+        yield "cuda"
+    else:
+        with fake_cupy.installed():
+            yield "cuda"
+
+
+@pytest.fixture
+def fake():
+    with fake_cupy.installed() as module:
+        yield module
+
+
+def host(t):
+    """The values of a tensor, as an array of NumPy."""
+    return t.detach().cpu().numpy()
+
+
+# Every operation
+
+
+@every_sample
+def test_operation_equals_numpy(op, sample, cuda):
+    testing.check_op(op, sample, device=cuda)
+
+
+@every_sample
+def test_nothing_is_transferred_in_secret(op, sample, fake):
+    where = backend.Device("cuda", 0)
+    arrays, params = testing.on_device(sample, where)
+    inputs = [ts.Tensor(a) for a in arrays]
+    leaves = [x.requires_grad_() for x in inputs if x.dtype.kind == "f"]
+    fake_cupy.transfers.clear()
+    out = op(*inputs, **params)
+    if op.differentiable and leaves:
+        grads = grad(out, leaves, ts.ones_like(out), create_graph=True)
+        again = [g for g in grads if g.requires_grad]
+        if again:
+            grad(again, leaves, [ts.ones_like(g) for g in again], allow_unused=True)
+    assert not fake_cupy.transfers
+
+
+def test_selftest_on_the_device(cuda):
+    results = list(testing.check_all(cuda, names=["add", "tanh", "matmul", "uniform"]))
+    assert len(results) > 5
+    assert [r for r in results if not r.ok] == []
+
+
+# Creation, randomness, moving
+
+
+CREATION = {
+    "zeros": lambda d: ts.zeros(2, 3, device=d),
+    "ones": lambda d: ts.ones(2, 3, device=d),
+    "full": lambda d: ts.full((2, 3), 1.5, device=d),
+    "arange": lambda d: ts.arange(2, 9, 2, device=d),
+    "arange of floats": lambda d: ts.arange(0.0, 1.0, 0.25, device=d),
+    "linspace": lambda d: ts.linspace(0, 1, 5, device=d),
+    "eye": lambda d: ts.eye(3, device=d),
+    "tensor": lambda d: ts.tensor([[1.0, 2.0]], device=d),
+    "as_tensor": lambda d: ts.as_tensor([1, 2], device=d),
+    "zeros_like": lambda d: ts.zeros_like(ts.ones(2, device=d)),
+    "full_like": lambda d: ts.full_like(ts.ones(2, device=d), 3),
+    "one_hot": lambda d: nn.functional.one_hot(ts.tensor([0, 2], device=d), 3),
+    "tril_indices": lambda d: ts.tril_indices(3, 3, device=d),
+    "clone": lambda d: ts.ones(2, device=d).clone(),
+    "new_zeros": lambda d: ts.ones(2, device=d).new_zeros(3),
+}
+RANDOM = {
+    "rand": lambda d: ts.rand(100, device=d),
+    "rand of float64": lambda d: ts.rand(100, dtype=ts.float64, device=d),
+    "rand of float16": lambda d: ts.rand(100, dtype=ts.float16, device=d),
+    "randn": lambda d: ts.randn(100, device=d),
+    "randint": lambda d: ts.randint(3, 9, (100,), device=d),
+    "randperm": lambda d: ts.randperm(100, device=d),
+    "rand_like": lambda d: ts.rand_like(ts.zeros(100, device=d)),
+    "bernoulli": lambda d: ts.bernoulli(ts.full((100,), 0.5, device=d)),
+    "multinomial": lambda d: ts.multinomial(ts.ones(100, device=d), 50),
+    "normal_": lambda d: ts.empty(100, device=d).normal_(),
+    "uniform_": lambda d: ts.empty(100, device=d).uniform_(-1, 1),
+    "dropout": lambda d: nn.functional.dropout(ts.ones(100, device=d), 0.5),
+}
+
+
+@pytest.mark.parametrize("name", CREATION)
+def test_creation(name, cuda):
+    made, wanted = CREATION[name](cuda), CREATION[name]("cpu")
+    assert str(made.device) == "cuda:0"
+    assert made.is_cuda
+    assert made.dtype == wanted.dtype
+    np.testing.assert_array_equal(host(made), host(wanted))
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_random_numbers(name, cuda):
+    ts.manual_seed(3)
+    first, second = RANDOM[name](cuda), RANDOM[name](cuda)
+    ts.manual_seed(3)
+    again = RANDOM[name](cuda)
+    assert str(first.device) == "cuda:0"
+    wanted = RANDOM[name]("cpu")
+    assert (first.shape, first.dtype) == (wanted.shape, wanted.dtype)
+    np.testing.assert_array_equal(host(first), host(again))
+    assert not np.array_equal(host(first), host(second))
+
+
+def test_uniform_numbers_are_uniform_and_normal_ones_normal(cuda):
+    ts.manual_seed(0)
+    stats = pytest.importorskip("scipy.stats")
+    assert stats.kstest(host(ts.rand(3000, dtype=ts.float64, device=cuda)), "uniform").pvalue > 1e-3
+    assert stats.kstest(host(ts.randn(3000, dtype=ts.float64, device=cuda)), "norm").pvalue > 1e-3
+    counts = np.bincount(host(ts.randint(0, 6, (3000,), device=cuda)), minlength=6)
+    assert stats.chisquare(counts).pvalue > 1e-3
+    np.testing.assert_array_equal(np.sort(host(ts.randperm(50, device=cuda))), np.arange(50))
+
+
+def test_a_generator_is_saved_and_restored(cuda):
+    generator = ts.Generator(cuda).manual_seed(5)
+    ts.rand(7, generator=generator, device=cuda)
+    state = generator.get_state()
+    first = host(ts.rand(7, generator=generator, device=cuda))
+    generator.set_state(state)
+    np.testing.assert_array_equal(host(ts.rand(7, generator=generator, device=cuda)), first)
+    with pytest.raises(TinyseqError, match=r"cuda:0.*cpu"):
+        ts.rand(7, generator=generator)
+
+
+def test_the_stand_in_computes_philox_as_published():
+    """Known answers: Random123, kat_vectors, philox4x32-10."""
+    ones = 2**128 - 1
+    assert [f"{w:08x}" for w in fake_cupy.philox4x32(0, 0)] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
+    assert [f"{w:08x}" for w in fake_cupy.philox4x32(ones, 2**64 - 1)] == [
+        "408f276d", "41c83b0e", "a20bc7c6", "6d5451fd",
+    ]  # fmt: skip
+
+
+def test_moving(cuda):
+    x = ts.tensor([1.0, 2.0])
+    y = x.to(cuda)
+    assert (str(x.device), str(y.device), str(y.cpu().device)) == ("cpu", "cuda:0", "cpu")
+    assert y.to(cuda) is y
+    assert y.cuda() is y
+    assert y.to("cuda:0") is y
+    assert x.cpu() is x
+    assert x.to(y).is_cuda
+    assert x.to(cuda, ts.float64).dtype == np.float64
+    assert "device='cuda:0'" in repr(y)
+    np.testing.assert_array_equal(host(y), [1.0, 2.0])
+
+
+def test_gradients_cross_devices(cuda):
+    x = ts.tensor([1.0, 2.0], requires_grad=True)
+    (x.to(cuda) * ts.tensor([3.0, 4.0], device=cuda)).cpu().sum().backward()
+    assert str(x.grad.device) == "cpu"
+    np.testing.assert_array_equal(host(x.grad), [3.0, 4.0])
+
+
+def test_values_come_to_the_host_only_when_asked_for(cuda):
+    x = ts.tensor([1.0, 2.0], device=cuda)
+    with pytest.raises(DeviceError, match=r"numpy: the tensor is on cuda:0; use t.cpu\(\) first"):
+        x.numpy()
+    with pytest.raises(DeviceError, match=r"cuda:0"):
+        np.asarray(x)
+    assert x.tolist() == [1.0, 2.0]
+    assert x[1].item() == 2.0
+    assert float(x.sum()) == 3.0
+    assert bool((x > 0).all())
+
+
+# Indexing
+
+
+KEYS = {
+    "integer": 1,
+    "negative": -1,
+    "slice": slice(1, 3),
+    "stride": slice(None, None, 2),
+    "new dimension": (None, 0),
+    "ellipsis": (..., 1),
+    "pair": (slice(None), 1),
+    "list": [0, 2],
+    "list and slice": ([0, 2], slice(0, 2)),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_indexing(name, cuda):
+    values = np.arange(12.0).reshape(4, 3)
+    x, y = ts.tensor(values, device=cuda, requires_grad=True), ts.tensor(values, requires_grad=True)
+    np.testing.assert_array_equal(host(x[KEYS[name]]), host(y[KEYS[name]]))
+    (x[KEYS[name]] ** 2).sum().backward()
+    (y[KEYS[name]] ** 2).sum().backward()
+    np.testing.assert_array_equal(host(x.grad), host(y.grad))
+    with ts.no_grad():
+        x[KEYS[name]] = 7.0
+        y[KEYS[name]] = 7.0
+    np.testing.assert_array_equal(host(x), host(y))
+
+
+def test_indexing_with_tensors_and_masks(cuda):
+    values = np.arange(12.0).reshape(4, 3)
+    x, y = ts.tensor(values, device=cuda), ts.tensor(values)
+    rows = ts.tensor([[0, 3], [1, 0]])
+    np.testing.assert_array_equal(host(x[rows.to(cuda)]), host(y[rows]))
+    np.testing.assert_array_equal(host(x[x > 4]), host(y[y > 4]))
+    np.testing.assert_array_equal(host(x[x[:, 0] > 2]), host(y[y[:, 0] > 2]))
+    x[x > 4], y[y > 4] = 0.0, 0.0
+    np.testing.assert_array_equal(host(x), host(y))
+    x[rows.to(cuda)[0]], y[rows[0]] = ts.ones(2, 3, dtype=ts.float64, device=cuda), ts.ones(2, 3, dtype=ts.float64)
+    np.testing.assert_array_equal(host(x), host(y))
+
+
+# Mixing
+
+
+MIXED = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: b - a,
+    "maximum": lambda a, b: ts.maximum(a, b),
+    "eq": lambda a, b: a == b,
+    "where": lambda a, b: ts.where(a > 0, a, b),
+    "matmul": lambda a, b: a @ b,
+    "linear": lambda a, b: nn.functional.linear(a, b),
+    "cat": lambda a, b: ts.cat([a, b]),
+    "stack": lambda a, b: ts.stack([b, a]),
+    "gather": lambda a, b: a.gather(0, b.to(ts.int64)),
+    "embedding": lambda a, b: nn.functional.embedding(b.to(ts.int64), a),
+    "masked_fill": lambda a, b: a.masked_fill(b > 0, 1.0),
+    "add_": lambda a, b: a.add_(b),
+}
+
+
+@pytest.mark.parametrize("name", MIXED)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_mixing_devices_is_refused(name, swapped, cuda):
+    a, b = ts.ones(2, 2, device=cuda), ts.ones(2, 2)
+    with pytest.raises(DeviceError, match=r"cpu and cuda:0.*\.to\(device\)"):
+        MIXED[name](*((b, a) if swapped else (a, b)))
+
+
+def test_setitem_from_another_device_is_refused(cuda):
+    x = ts.zeros(2, device=cuda)
+    with pytest.raises(DeviceError, match="cpu and cuda:0"):
+        x[0] = ts.ones(())
+    x.copy_(ts.ones(2))
+    assert x.tolist() == [1.0, 1.0]
+
+
+def test_numbers_mix_with_everything(cuda):
+    x = ts.tensor([1.0, 2.0], device=cuda)
+    np.testing.assert_array_equal(host(2 * x + 1 - x / 2), [2.5, 4.0])
+
+
+def test_two_gpus_do_not_mix_either():
+    with fake_cupy.installed(devices=2):
+        a, b = ts.ones(2, device="cuda:0"), ts.ones(2, device="cuda:1")
+        assert str(b.device) == "cuda:1"
+        with pytest.raises(DeviceError, match="cuda:0 and cuda:1"):
+            a + b
+        assert str((b * b).device) == "cuda:1"
+
+
+# What is missing
+
+
+def test_without_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    fake_cupy.forget()
+    assert not ts.cuda.is_available()
+    assert ts.cuda.device_count() == 0
+    for ask in (lambda: ts.zeros(2, device="cuda"), lambda: ts.ones(2).cuda(), lambda: ts.ones(2).to("cuda")):
+        with pytest.raises(DeviceError, match="needs CuPy: pip install cupy"):
+            ask()
+    with pytest.raises(DeviceError, match="needs CuPy"):
+        nn.Linear(2, 2).to("cuda")
+    fake_cupy.forget()
+
+
+def test_cupy_without_a_gpu():
+    with fake_cupy.installed(devices=0):
+        assert not ts.cuda.is_available()
+        with pytest.raises(DeviceError, match="needs an NVIDIA GPU; CuPy finds none"):
+            ts.zeros(2, device="cuda")
+
+
+def test_cupy_without_a_driver():
+    with fake_cupy.installed() as module:
+
+        def fail():
+            raise RuntimeError("cudaErrorInsufficientDriver: driver is too old")
+
+        module.cuda.runtime.getDeviceCount = fail
+        assert not ts.cuda.is_available()
+        with pytest.raises(DeviceError, match=r"NVIDIA GPU and its driver; CuPy says: cudaErrorInsufficientDriver"):
+            ts.zeros(2, device="cuda")
+
+
+def test_the_stand_in_leaves_no_trace():
+    with fake_cupy.installed():
+        assert ts.cuda.is_available()
+        ts.rand(2, device="cuda")
+    assert fake_cupy.ndarray not in backend.NAMESPACES
+    assert sys.modules.get("cupy") is None or sys.modules["cupy"].__version__ != "14.0.0+fake"
+
+
+def test_the_stand_in_is_as_strict_as_cupy(fake):
+    x = fake.asarray(np.ones(3))
+    for wrong in (
+        lambda: x + np.ones(3),
+        lambda: np.ones(3) + x,
+        lambda: np.add(x, x),
+        lambda: np.asarray(x),
+        lambda: x.__setitem__(0, np.ones(())),
+        lambda: x[np.array([0])],
+        lambda: fake.add(np.ones(3), x),
+        lambda: fake.where(x > 0, x, np.ones(3)),
+        lambda: fake.concatenate([x, np.ones(3)]),
+    ):
+        with pytest.raises(TypeError):
+            wrong()
+    with pytest.raises(NotImplementedError):
+        fake.maximum.accumulate(x)
+    assert type(x.sum()) is fake.ndarray
+    assert type(x[0]) is fake.ndarray
+    assert x[1:].base is x
+
+
+# Layers, optimizers, training
+
+
+T, B, D, H = 5, 3, 4, 6
+SEQUENCE = (T, B, D)
+LAYERS = {
+    "Linear": (lambda: nn.Linear(D, H), SEQUENCE),
+    "Bilinear": (lambda: nn.Bilinear(D, D, 2), (B, D), (B, D)),
+    "LayerNorm": (lambda: nn.LayerNorm(D), SEQUENCE),
+    "RMSNorm": (lambda: nn.RMSNorm(D), SEQUENCE),
+    "Dropout": (lambda: nn.Dropout(0.5).eval(), SEQUENCE),
+    "Flatten": (lambda: nn.Flatten(), SEQUENCE),
+    "Sequential": (lambda: nn.Sequential(nn.Linear(D, H), nn.Tanh(), nn.Linear(H, 2)), (B, D)),
+    "RNN": (lambda: nn.RNN(D, H), SEQUENCE),
+    "RNN relu, two layers": (lambda: nn.RNN(D, H, 2, nonlinearity="relu"), SEQUENCE),
+    "LSTM": (lambda: nn.LSTM(D, H), SEQUENCE),
+    "LSTM in both directions": (lambda: nn.LSTM(D, H, 2, bidirectional=True, batch_first=True), SEQUENCE),
+    "LSTM projected": (lambda: nn.LSTM(D, H, proj_size=2), SEQUENCE),
+    "GRU": (lambda: nn.GRU(D, H), SEQUENCE),
+    "RNNCell": (lambda: nn.RNNCell(D, H), (B, D)),
+    "LSTMCell": (lambda: nn.LSTMCell(D, H), (B, D)),
+    "GRUCell": (lambda: nn.GRUCell(D, H), (B, D)),
+    **{
+        f"Recurrent {name}": (lambda name=name: nn.Recurrent(getattr(nn, name)(D, H)), SEQUENCE)
+        for name in dir(nn)
+        if name.endswith("Cell") and name != "Cell" and isinstance(getattr(nn, name), type)
+    },
+    "Zoneout": (lambda: nn.Recurrent(nn.Zoneout(nn.LSTMCell(D, H), 0.1)).eval(), SEQUENCE),
+    "StackedCells": (lambda: nn.Recurrent(nn.StackedCells([nn.GRUCell(D, H), nn.LSTMCell(H, 2)])), SEQUENCE),
+    **{
+        name: (getattr(nn, name), SEQUENCE)
+        for name in [
+            "ReLU",
+            "Tanh",
+            "Sigmoid",
+            "GELU",
+            "SiLU",
+            "ELU",
+            "SELU",
+            "CELU",
+            "LeakyReLU",
+            "Softplus",
+            "Softsign",
+            "Mish",
+            "Hardtanh",
+            "PReLU",
+            "LogSigmoid",
+        ]
+    },
+    "Softmax": (lambda: nn.Softmax(-1), SEQUENCE),
+    "LogSoftmax": (lambda: nn.LogSoftmax(-1), SEQUENCE),
+}
+
+
+def tensors_in(result):
+    if isinstance(result, ts.Tensor):
+        return [result]
+    return [t for part in result for t in tensors_in(part)] if isinstance(result, tuple | list) else []
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_equals_its_twin_on_the_host(name, cuda):
+    make, *shapes = LAYERS[name]
+    ts.manual_seed(0)
+    layer, twin = make(), make()
+    twin.load_state_dict(layer.state_dict())
+    layer = layer.to(cuda)
+    assert all(p.is_cuda for p in layer.parameters())
+    rng = np.random.default_rng(0)
+    arrays = [rng.uniform(-1, 1, s).astype(np.float32) for s in shapes]
+    results = []
+    for model, where in ((layer, cuda), (twin, "cpu")):
+        inputs = [ts.tensor(a, device=where, requires_grad=True) for a in arrays]
+        outputs = tensors_in(model(*inputs))
+        assert all(str(o.device).startswith(where) for o in outputs)
+        sum((o * o).sum() for o in outputs).backward()
+        results.append([host(t) for t in (*outputs, *(x.grad for x in inputs), *(p.grad for p in model.parameters()))])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+LOSSES = {
+    "cross_entropy": lambda x, k: nn.functional.cross_entropy(x, k),
+    "nll_loss": lambda x, k: nn.functional.nll_loss(x, k),
+    "mse_loss": lambda x, k: nn.functional.mse_loss(x, ts.zeros_like(x)),
+    "l1_loss": lambda x, k: nn.functional.l1_loss(x, ts.zeros_like(x)),
+    "huber_loss": lambda x, k: nn.functional.huber_loss(x, ts.zeros_like(x)),
+    "bce": lambda x, k: nn.functional.binary_cross_entropy_with_logits(x, ts.ones_like(x)),
+    "kl_div": lambda x, k: nn.functional.kl_div(x, ts.ones_like(x), reduction="sum"),
+    "embedding": lambda x, k: (nn.functional.embedding(k, x) ** 2).sum(),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_equals_its_value_on_the_host(name, cuda):
+    found = []
+    for where in (cuda, "cpu"):
+        x = ts.tensor(np.random.default_rng(0).normal(size=(4, 5)), device=where, requires_grad=True)
+        loss = LOSSES[name](x, ts.tensor([0, 3, 3, 2], device=where))
+        loss.backward()
+        found.append((host(loss), host(x.grad)))
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1),
+    "SGD with momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "Adam": lambda p: optim.Adam(p, lr=0.01),
+    "AdamW": lambda p: optim.AdamW(p, lr=0.01),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5),
+    "Adagrad": lambda p: optim.Adagrad(p, lr=0.1),
+}
+
+
+def train(where, make_optimizer, steps=4):
+    """Train a small LSTM for some steps; return its losses and parameters."""
+    ts.manual_seed(0)
+    lstm, head = nn.LSTM(D, H), nn.Linear(H, 3)
+    model = nn.ModuleList([lstm, head]).to(where)
+    optimizer = make_optimizer(model.parameters())
+    rng = np.random.default_rng(0)
+    x = ts.tensor(rng.normal(size=SEQUENCE).astype(np.float32), device=where)
+    y = ts.tensor(rng.integers(0, 3, (T * B,)), device=where)
+    losses = []
+    for k in range(steps):
+        if k == 1:  # the first step makes the optimizer's state
+            fake_cupy.transfers.clear()
+        optimizer.zero_grad()
+        output, _ = lstm(x)
+        loss = nn.functional.cross_entropy(head(output.reshape(T * B, H)), y)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.detach())
+    crossed = dict(fake_cupy.transfers)
+    return [loss.item() for loss in losses], [host(p) for p in model.parameters()], crossed
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_equals_training_on_the_host(name, cuda):
+    losses, parameters, _ = train(cuda, OPTIMIZERS[name])
+    wanted, reference, _ = train("cpu", OPTIMIZERS[name])
+    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
+    assert losses[-1] < losses[0]
+    for a, b in zip(parameters, reference, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_training_step_transfers_nothing(name, fake):
+    assert train("cuda", OPTIMIZERS[name])[2] == {}
+
+
+def test_a_write_with_history_is_watched_on_the_device_too(cuda):
+    x = ts.tensor([1.0, 2.0], device=cuda, requires_grad=True)
+    a = x * 1.0
+    y = (a * a).sum()
+    with ts.no_grad():
+        a.detach()[0] = 5.0
+    with pytest.raises(TinyseqError, match="modified in place"):
+        y.backward()
+    b = x * 2.0
+    view = b[:1]
+    with pytest.raises(TinyseqError, match="cannot give this tensor a new history"):
+        b.mul_(x)
+    del view
+    b.mul_(x)
+    b.sum().backward()
+    np.testing.assert_array_equal(host(x.grad), [4.0, 8.0])
