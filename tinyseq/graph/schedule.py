@@ -69,7 +69,12 @@ class Schedule:
         return (line.op.name in VIEWS or line.op.name == "cat") and not self.needs_copy(line)
 
     def _delay(self) -> None:
-        """Move elementwise lines to the last level at which all of their users still find them."""
+        """Move elementwise lines to the last level at which all of their users still find them.
+
+        What must be stored anyway, because it is returned, joined or multiplied, gains nothing by waiting; moving it
+        would gather the work of all time steps in one kernel, as long as the sequence.
+        """
+        returned = {o for o in self.graph.outputs if isinstance(o, Symbol)}
         latest: dict[Symbol, int] = {}
         end = max(self.level.values(), default=0)
         for o in self.graph.outputs:
@@ -78,7 +83,8 @@ class Schedule:
         for line in reversed(self.graph.lines):
             out = line.out
             limit = latest.get(out, end)
-            if out in self.elementwise:
+            fused = out not in returned and all(u.out in self.elementwise for u in self.users[out])
+            if out in self.elementwise and fused:
                 self.level[out] = max(self.level[out], limit)
             if self.is_free(line):
                 needed = limit
