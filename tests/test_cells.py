@@ -283,6 +283,24 @@ def test_attention_follows_its_paper(kind):
         np.testing.assert_allclose(record["attention"].numpy()[t], alpha.T, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["bahdanau", "luong"])
+def test_attention_over_padding_is_attention_over_what_counts(kind):
+    wrapped = randomised(nn.Attend(nn.GRUCell(H + M, H) if kind == "bahdanau" else nn.GRUCell(H, H), M, kind))
+    rnn, x, memory = nn.Recurrent(wrapped), ts.tensor(array(T, B, H)), ts.tensor(array(S, B, M, seed=1))
+    lengths = [5, 0, 2]
+    output, _, record = rnn(x, context=nn.Memory(memory, lengths), record=True)
+    mask = ts.tensor(np.arange(S)[:, None] < np.array(lengths))
+    np.testing.assert_array_equal(
+        rnn(x, context=nn.Memory(memory, mask=mask))[0].detach().numpy(), output.detach().numpy()
+    )
+    assert not record["attention"].numpy()[:, 2, 2:].any()
+    for b in (0, 2):
+        alone, _ = rnn(x[:, b : b + 1], context=memory[: lengths[b], b : b + 1])
+        np.testing.assert_allclose(alone.detach().numpy()[:, 0], output.detach().numpy()[:, b], rtol=1e-12)
+    nothing, _ = rnn(x[:, 1:2], context=memory[:1, 1:2] * 0.0)  # an empty memory gives a mean of zero
+    np.testing.assert_allclose(nothing.detach().numpy()[:, 0], output.detach().numpy()[:, 1], rtol=1e-12)
+
+
 # Wrappers
 
 
