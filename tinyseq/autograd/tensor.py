@@ -14,7 +14,7 @@ from tinyseq.autograd.operands import fit_operands
 from tinyseq.autograd.sharing import is_expanded, kept_by, seen_elsewhere
 from tinyseq.backend import CPU, Array, Device, as_device, device_of, is_array
 from tinyseq.core import dtypes
-from tinyseq.core.dispatch import EAGER, STATE, TOP
+from tinyseq.core.dispatch import EAGER, STATE, TOP, Eager
 from tinyseq.core.op import Op
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import Leaf, Node, Tracked, stamp_write
@@ -326,7 +326,8 @@ class Tensor(Tracked, InPlace, ArrayMethods):
             if isinstance(value, Tensor) and value.dtype != self.dtype:
                 value = ops.cast(value, dtype=self.dtype)
             made = value.node if isinstance(value, Tensor) else None
-            if (node is not None or made is not None) and is_array(self.payload):
+            eager = isinstance(STATE.get().bottom, Eager)  # a capture refuses it in the end
+            if (node is not None or made is not None) and eager and is_array(self.payload):
                 self._leave_saved(made, operation)
             self.node = made
         bottom = STATE.get().bottom

@@ -88,7 +88,7 @@ class Environment:
             return False
         if len(now) != len(self._seen) or not all(map(is_, now, self._seen)):
             return False
-        return all([array.tobytes() == held for array, held in self._arrays])
+        return all(array.tobytes() == held for array, held in self._arrays)
 
     def renew(self) -> None:
         """Walk again."""
@@ -127,6 +127,9 @@ class Environment:
             return path, id(value)
         self._visited[id(value)] = value
         self._enter(path, value)
+        if is_optimizer(value):
+            self._visited[id(value.state)] = value.state
+            return path, id(value), id(value.state)
         if is_array(value):
             return path, id(value), self._content_of(path, value)
         if not isinstance(value, Tensor):
@@ -151,7 +154,8 @@ class Environment:
                 if not isinstance(value, tuple | frozenset):
                     self._feeds.append(lambda: value)
             else:
-                self._feeds.append(lambda n=len(value): () if len(value) == n else (_NOTHING,))  # type: ignore[misc]
+                length = len(value)
+                self._feeds.append(lambda: () if len(value) == length else (_NOTHING,))
         elif isinstance(value, dict):
             if len(value) <= MOST_ENTRIES:
                 self._pending += [(f"{path}[{k!r}]", v) for k, v in value.items()]
@@ -183,12 +187,13 @@ class Environment:
         for name in held:
             value = scope.get(name, _NOTHING)
             if isinstance(value, ModuleType) and not is_foreign(value.__name__):
-                inside = [n for n in mentioned if n in vars(value)]
-                self._pending += [(f"{name}.{n}", vars(value)[n]) for n in sorted(inside)]
-                self._feeds.append(lambda m=vars(value), ns=tuple(inside): map(m.get, ns))  # type: ignore[misc]
+                inside = vars(value)
+                there = tuple(sorted(n for n in mentioned if n in inside))
+                self._pending += [(f"{name}.{n}", inside[n]) for n in there]
+                self._feeds.append(functools.partial(map, inside.get, there))
             elif value is not _NOTHING:
                 self._pending.append((name, value))
-        self._feeds.append(lambda get=scope.get, held=tuple(held): map(get, held))  # type: ignore[misc]
+        self._feeds.append(functools.partial(map, scope.get, tuple(held)))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             try:
                 self._pending.append((name, cell.cell_contents))
@@ -204,7 +209,7 @@ class Environment:
 
     def _enter_class(self, path: str, kind: type) -> None:
         for base in kind.__mro__:
-            if is_foreign(base.__module__) or id(base) in self._visited and base is not kind:
+            if is_foreign(base.__module__) or (id(base) in self._visited and base is not kind):
                 continue
             self._visited[id(base)] = base
             for name, value in vars(base).items():

@@ -45,9 +45,8 @@ class Compiled:
         self._facts: dict[str, Any] = {}
         self._changes: Counter[str] = Counter()
         self._lock = threading.RLock()
-        functools.update_wrapper(
-            self, function, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=()
-        )
+        functools.update_wrapper(self, function, assigned=("__module__", "__doc__"), updated=())
+        self.__name__: str = getattr(function, "__name__", type(function).__name__)
 
     # Calling it
 
@@ -65,7 +64,7 @@ class Compiled:
             environment = self._renew()
         key: list[Any] = [state.grad, state.inference, get_default_dtype(), self._token]
         call = None
-        if kwargs or not all([type(a) in TOP for a in args]):
+        if kwargs or not TOP.keys() >= set(map(type, args)):
             call = Call(args, kwargs)
             tensors: Any = call.tensors
             key.append(call.key)
@@ -167,8 +166,9 @@ class Compiled:
         if self._captures == MOST_PLANS:
             most = [name for name, _ in self._changes.most_common(3)]
             warnings.warn(
-                f"{self.__name__}: captured {self._captures + 1} times, because this keeps changing: {'; '.join(most)}. "
-                f"Only the last {MOST_PLANS} plans are kept. Pad or bucket shapes; make a changing number a tensor",
+                f"{self.__name__}: captured {self._captures + 1} times, because this keeps changing: "
+                f"{'; '.join(most)}. Only the last {MOST_PLANS} plans are kept. Pad or bucket shapes; "
+                "make a changing number a tensor",
                 UserWarning,
                 stacklevel=5,
             )
@@ -184,7 +184,8 @@ class Compiled:
             f"{self.__name__}: {len(graph)} operations captured; called {plan.calls} times; "
             f"{sum(map(len, self._plans.values()))} plans of at most {MOST_PLANS}, {self._captures} captures",
             f"inputs: {len(found.inputs)} arrays, {read} bytes, of which {len(plan.of_arguments)} are arguments",
-            f"outputs: {len(plan.made)} new tensors, {len(plan.grads)} gradients set, {len(found.writes)} tensors modified",
+            f"outputs: {len(plan.made)} new tensors, {len(plan.grads)} gradients set, "
+            f"{len(found.writes)} tensors modified",
         ]
         text += _words(plan.runner)
         if plan.backward is not None:

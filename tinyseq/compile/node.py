@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyseq.backend import Array, is_array
-from tinyseq.core.dispatch import Scope
+from tinyseq.backend import Array
+from tinyseq.core.dispatch import Scope, as_array
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import CLOCK, RELEASED, Node, last_write, written_at
 from tinyseq.errors import CaptureError, GradientError
@@ -56,14 +56,14 @@ class CompiledNode(Node):
         """Run the backward program."""
         self.check_saved()
         parts = g.parts if type(g) is Cotangents else {0: g}
-        if any(not is_array(part) for part in parts.values()):
+        if any(hasattr(part, "payload") for part in parts.values()):
             raise CaptureError(
                 "create_graph: the gradient of a compiled function cannot be differentiated again; compile the whole "
                 "step with both gradients in it, or call the function uncompiled (compiled.function)"
             )
         like = next(iter(parts.values()))
         full = [
-            parts[i] if i in parts else np.zeros_like(like, dtype, shape=shape)
+            as_array(parts[i]) if i in parts else np.zeros_like(like, dtype, shape=shape)
             for i, (shape, dtype) in enumerate(self.outputs)
         ]
         return self.program([*self.kept, *full])

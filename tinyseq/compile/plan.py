@@ -13,7 +13,7 @@ from tinyseq.compile.node import CompiledNode, OutputNode
 from tinyseq.compile.record import Argument, Backward, Copied, Held, Index, Made, Recorded, Shared
 from tinyseq.compile.trees import mapped
 from tinyseq.core.dispatch import STATE
-from tinyseq.core.tape import CLOCK, Leaf, Node, stamp_write
+from tinyseq.core.tape import CLOCK, Node, stamp_write
 from tinyseq.errors import CaptureError
 from tinyseq.graph import Graph, Line, Symbol
 from tinyseq.graph.capture import Slot, grad_of, owner_of, set_grad
@@ -139,6 +139,7 @@ class Plan:
                         f"{list(other.shape)}, looks at the same memory; pass a clone()"
                     )
         by_input = dict(self.of_arguments)
+        self.fixed = {id(a) for a in self.template if a is not None}
         self.written_owners = {id(owner(arrays[k])) for k, _ in found.writes if k not in by_input}
         self.written_arguments = [by_input[k] for k, _ in found.writes if k in by_input]
         self.read_owners = {id(owner(a)) for a in self.template if a is not None}
@@ -151,9 +152,8 @@ class Plan:
         lines = []
         for line in back.lines:
             out = Symbol(line.out.shape, line.out.dtype, None, line.out.owner, line.out.device)
-            made = Line(
-                line.op, tuple([own.get(a, a) if isinstance(a, Symbol) else a for a in line.args]), line.params, out
-            )
+            args = tuple([own.get(a, a) if isinstance(a, Symbol) else a for a in line.args])
+            made = Line(line.op, args, line.params, out)
             out.line = made
             own[line.out] = out
             lines.append(made)
@@ -164,7 +164,7 @@ class Plan:
         self.saved = [k for k, _ in back.saved]
         numbers = {id(t.node): i for i, t in enumerate(self.found.stand_ins)}
         self.edges = [(numbers.get(id(leaf)), leaf) for leaf in back.leaves]
-        self.live = [m.index for m in sorted((m for m in self.made if m.live is not None), key=lambda m: m.live or 0)]
+        self.live = [m.number for m in sorted((m for m in self.made if m.live is not None), key=lambda m: m.live or 0)]
 
     def _forget(self) -> None:
         """Drop what only the making of the plan needed."""
@@ -189,6 +189,8 @@ class Plan:
         for i, array in self.aliased:
             if tensors[i].payload is not array:
                 return False
+        if not self.aliased and not self.fixed.isdisjoint([id(t.payload) for t in tensors]):
+            return False
         if self.written_owners:
             for t in tensors:
                 if id(owner(t.payload)) in self.written_owners and all(t.payload is not a for _, a in self.aliased):
@@ -229,16 +231,16 @@ class Plan:
         self, origin: Any, inputs: list[Array], outputs: list[Array], tensors: Sequence[Any], node: CompiledNode | None
     ) -> Any:
         if type(origin) is Made:
-            made = Tensor(outputs[origin.index])
+            made = Tensor(outputs[origin.number])
             if origin.live is not None and node is not None:
                 made.node = node if len(self.live) == 1 else OutputNode(node, origin.live)
             elif origin.is_leaf:
                 made.requires_grad_()
             return made
         if type(origin) is Argument:
-            return tensors[origin.index]
+            return tensors[origin.number]
         if type(origin) is Shared:
-            return Tensor(inputs[origin.index])
+            return Tensor(inputs[origin.number])
         if type(origin) is Copied:
             return Tensor(origin.array.copy())
         return origin.tensor

@@ -25,7 +25,7 @@ _PACKAGE = str(Path(__file__).parent.parent)
 class Argument(NamedTuple):
     """An argument itself."""
 
-    index: int
+    number: int
 
 
 class Held(NamedTuple):
@@ -37,7 +37,7 @@ class Held(NamedTuple):
 class Shared(NamedTuple):
     """A new tensor on the memory of an input."""
 
-    index: int
+    number: int
 
 
 class Copied(NamedTuple):
@@ -49,7 +49,7 @@ class Copied(NamedTuple):
 class Made(NamedTuple):
     """A new tensor: an output of the program; `live` counts those that gradients flow through."""
 
-    index: int
+    number: int
     live: int | None
     is_leaf: bool
 
@@ -101,7 +101,8 @@ class Backward:
     grads: list[Any]
 
 
-class Index(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Index:
     """In a result: the tensor of this number among the origins."""
 
     number: int
@@ -126,9 +127,7 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
         with override(bottom=capture):
             result = function(*args, **kwargs)
             after = leaves((args, kwargs))
-            if len(before) != len(after) or not all(
-                a is b or is_same(a, b) for a, b in zip(before, after, strict=True)
-            ):
+            if len(before) != len(after) or not all(map(is_same, before, after)):
                 raise CaptureError("the function changes a list or dictionary among its arguments; return a new one")
             recorder.finish(result)
     except CaptureError as error:
@@ -141,8 +140,8 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
 
 
 def is_same(a: Any, b: Any) -> bool:
-    """Tell whether two structural marks of `leaves` agree."""
-    return type(a) is tuple and type(b) is tuple and a == b
+    """Tell whether two leaves, or structural marks, of `leaves` agree."""
+    return a is b or (type(a) is tuple and type(b) is tuple and a == b)
 
 
 def _stand_in(tensor: Tensor, capture: Capture) -> Tensor:
@@ -214,9 +213,8 @@ class _Recorder:
             if now is not slot.before:
                 found.grads.append((slot, None if now is None else self.origin_of(now).number))
         inputs = list(capture.inputs)
-        for key in written:
+        for key, (_, symbol) in capture.written().items():
             if key not in capture.born:
-                array, symbol = capture.written()[key]
                 found.writes.append((inputs.index(key), self.output(("write", key), symbol, written, True)))
         self.written = written
         split = len(capture.lines)
@@ -264,9 +262,8 @@ class _Recorder:
 
     def _live(self, tensor: Tensor) -> int | None:
         """Return a number if gradients flow through a result, and can still flow."""
-        if not isinstance(tensor.node, Node) or any(
-            getattr(n, "released", False) for n in engine.reachable([tensor.node])
-        ):
+        node = tensor.node
+        if not isinstance(node, Node) or any(getattr(n, "released", False) for n in engine.reachable([node])):
             return None
         self.live.append((tensor, self.capture.cotangent(tensor)))
         return len(self.live) - 1
@@ -311,12 +308,8 @@ class _Recorder:
         lines = capture.lines[split:end]
         grads = [received[leaf] for leaf in wanted]
         made = {symbol for _, symbol in self.live} | {line.out for line in lines}
-        needed = dict.fromkeys(
-            a
-            for values in (*(line.args for line in lines), grads)
-            for a in values
-            if isinstance(a, Symbol) and a not in made
-        )
+        used = (a for values in (*(line.args for line in lines), grads) for a in values if isinstance(a, Symbol))
+        needed = dict.fromkeys(a for a in used if a not in made)
         saved: list[tuple[int, Symbol]] = []
         inputs = list(capture.inputs)
         for symbol in needed:

@@ -8,6 +8,7 @@ what it looks at was written to, or that is itself written to, is refused too.
 from typing import Any, NamedTuple
 
 from tinyseq.backend import Array, device_of, is_array
+from tinyseq.core.dispatch import STATE
 from tinyseq.core.op import Op
 from tinyseq.core.tape import CLOCK, Leaf
 from tinyseq.errors import CaptureError
@@ -105,6 +106,12 @@ class Capture:
             if self.replaced:
                 self._check_view(payload)
             return self.current.get(self.places.get(payload, payload), payload)
+        node = tensor.node
+        if node is not None and node.edges and node.seq < self.started and STATE.get().grad:
+            raise CaptureError(
+                "a tensor from outside of the function has a history that gradients would flow into; pass it to the "
+                "function as an argument, or detach() it"
+            )
         self.watch(tensor)
         key = id(payload)
         return self.current.get(key, self.inputs[key][1])
