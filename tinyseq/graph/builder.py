@@ -59,11 +59,11 @@ class Builder:
 def _identity(a: Any) -> Any:
     if type(a) is Symbol:
         return a
-    return (id(a.array),) if isinstance(a, Const) else (type(a), a)
+    return (id(a.array),) if isinstance(a, Const) else (type(a), a if a else repr(a))  # 0.0 is not -0.0
 
 
 def _hashable(value: Any) -> Any:
-    return repr(value) if type(value) in (slice, list, dict) else value
+    return repr(value) if type(value) in (slice, list, dict) or (type(value) is float and not value) else value
 
 
 def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> Graph:

@@ -27,7 +27,7 @@ class Step(NamedTuple):
     """One operation inside a kernel: its formula, and for each name in it an operand, a step or a number."""
 
     expr: str
-    args: tuple[tuple[str, Any], ...]  # ("load", operand) | ("step", index) | ("number", value)
+    args: tuple[tuple[str, Any], ...]  # ("load", operand) | ("step", index) | ("number", value.hex())
     kind: str
     store: int  # operand that receives the result, or -1
 
@@ -262,7 +262,7 @@ def _body(kernel: Kernel, prefix: str, width: int, at: str) -> list[str]:
         values = {}
         for name, (source, value) in zip(names, step.args, strict=True):
             values[name] = (
-                load(value) if source == "load" else results[value] if source == "step" else (p.number(value), "f")
+                load(value) if source == "load" else results[value] if source == "step" else (p.number(float.fromhex(value)), "f")
             )
         out = p.formula(tree, values)
         out = (p.as_float(out), "f") if step.kind == "f" else (p.as_bool(out), "b")

@@ -133,7 +133,7 @@ class Native:
         at: dict[Symbol, int] = {}
         for line in cluster:
             args = tuple(
-                ("step", at[a]) if a in at else ("load", number[a]) if isinstance(a, Symbol) else ("number", float(a))
+                ("step", at[a]) if a in at else ("load", number[a]) if isinstance(a, Symbol) else ("number", float(a).hex())
                 for a in line.args
             )
             names = _in_formula_order(line, args)
@@ -293,7 +293,7 @@ class Native:
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs for `inputs`."""
-        moved = False
+        moved = not inputs
         for i, array in enumerate(inputs):
             if array is self.inputs[i]:
                 continue
