@@ -1,0 +1,184 @@
+"""Captured programs: every pass and every runner computes what the plain replay computes."""
+
+import numpy as np
+import pytest
+
+import tinyseq as ts
+from tinyseq import nn
+from tinyseq.core.dispatch import override
+from tinyseq.graph import Capture, Graph, threads
+from tinyseq.graph.native import Native, can_run
+from tinyseq.graph.passes import PASSES, improve
+from tinyseq.graph.replay import Replay
+from tinyseq.nn import functional as F
+
+T, B, I, H = 7, 4, 5, 12
+
+
+def lstm(x, h, c, w):
+    i, f, g, o = (x @ w[0] + h @ w[1] + w[2]).chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def peephole(x, h, c, w):
+    """Looks its vectors up anew at every step, so that their gradients come in many like terms."""
+    i, f, g, o = (x @ w[0] + h @ w[1] + w[2]).chunk(4, 1)
+    i, f = (i + w[3][0] * c).sigmoid(), (f + w[3][1] * c).sigmoid()
+    c = f * c + i * g.tanh()
+    return (o + w[3][2] * c).sigmoid() * c.tanh(), c
+
+
+def half_used(x, h, c, w):
+    """Leaves two of four parts of a split without a use, so that their gradients are gaps."""
+    z, u, _, _ = (x @ w[0] + h @ w[1] + w[2]).chunk(4, 1)
+    u = u.sigmoid()
+    h = u * h + (1 - u) * z.tanh()
+    return h, h
+
+
+def transposing(x, h, c, w):
+    """Transposes its weights at every step."""
+    z = (x @ w[0].t().t() + h @ w[1].t().t()).chunk(4, 1)[1]
+    return z.relu().exp() * 0.1, c
+
+
+def normalised(x, h, c, w):
+    """Reduces over rows at every step."""
+    z = x @ w[0] + h @ w[1]
+    z = (z - z.mean(-1, keepdim=True)) / (z.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+    i, f, g, o = (z * w[2]).chunk(4, 1)
+    c = ts.where(f > 0, f.sigmoid() * c, 0.0) + i.sigmoid() * g.tanh()
+    return o.sigmoid() * ts.maximum(c, ts.minimum(g, o)), c
+
+
+CELLS = [lstm, peephole, half_used, transposing, normalised]
+
+
+def trained(cell, dtype=ts.float32):
+    """Return the program of one training step of `cell`, and its inputs."""
+    rng = np.random.default_rng(0)
+    x, r = (ts.tensor(rng.standard_normal(s), dtype=dtype) for s in ((T, B, I), (T, B, H)))
+    shapes = ((I, 4 * H), (H, 4 * H), (4 * H,), (3, H))
+    w = [ts.tensor(rng.uniform(-0.4, 0.4, s), dtype=dtype).requires_grad_() for s in shapes]
+    capture = Capture()
+    with override(bottom=capture):
+        h = c = ts.zeros(B, H, dtype=dtype)
+        hs = []
+        for t in range(T):
+            h, c = cell(x[t], h, c, w)
+            hs.append(h)
+        loss = (ts.stack(hs) * r).sum()
+        used = [p for p in w if p is not w[3] or cell is peephole]
+        used = [p for p in used if p is not w[2] or cell is not transposing]
+        gradients = ts.autograd.grad(loss, used)
+        outputs = [capture.read(v) for v in (loss, *gradients)]
+    return capture.graph(outputs), [array for array, _ in capture.inputs.values()]
+
+
+def agree(got, want, tolerance):
+    for g, w in zip(got, want, strict=True):
+        np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance * np.abs(w).max())
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", [*PASSES, "all", "none"])
+def test_a_pass_changes_nothing_but_the_program(cell, name):
+    graph, inputs = trained(cell, ts.float64)
+    without = [] if name == "all" else [p for p in PASSES if p != name]
+    better = improve(graph, without)
+    better.check()
+    agree(Replay(better)(inputs), Replay(graph)(inputs), 1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("optimised", [True, False])
+def test_native_code_agrees_with_numpy(cell, count, optimised, monkeypatch):
+    monkeypatch.setattr(threads, "_threads", count)
+    monkeypatch.setattr(threads, "is_worth", lambda total, shares, waits: True)
+    graph, inputs = trained(cell)
+    better = improve(graph) if optimised else graph
+    assert can_run(better)
+    run = Native(better)
+    want = Replay(graph)(inputs)
+    for _ in range(3):
+        agree(run(inputs), want, 3e-5)
+    moved = [np.array(a) for a in inputs]  # the same values elsewhere in memory
+    agree(run(moved), want, 3e-5)
+
+
+def test_the_input_projection_leaves_the_time_loop():
+    graph, _ = trained(lstm)
+    products = [line for line in improve(graph) if line.op.name == "matmul"]
+    # the projection; T recurrent ones forward; T - 1 backward; one for each weight's gradient
+    assert len(products) == 1 + T + (T - 1) + 2
+
+
+@pytest.mark.parametrize("cell", [lstm, peephole, half_used, normalised])
+def test_a_longer_sequence_needs_no_new_kernel(cell, monkeypatch):
+    kernels = []
+    for steps in (6, 11):
+        monkeypatch.setitem(globals(), "T", steps)
+        graph, _ = trained(cell)
+        kernels.append(set(Native(improve(graph)).kernels))
+    assert kernels[0] == kernels[1]
+
+
+def test_the_cores_meet_only_between_loops(monkeypatch):
+    monkeypatch.setattr(threads, "_threads", 2)
+    graph, _ = trained(lstm)
+    run = Native(improve(graph))
+    native = [(i, *job) for i, job in enumerate(run.jobs) if not callable(job[0])]
+    parts = [[threads.share(f, t, run.shapes.get(i), w, 2) for w in range(2)] for i, f, t in native]
+    waits = threads.barriers([[p and p[1] for p in job] for job in parts])
+    assert 0 < sum(waits) < T
+
+
+def test_a_barrier_stands_where_shares_touch():
+    touch = threads.Touched
+    apart = [[touch([], [(0, 8)]), touch([], [(8, 16)])], [touch([(0, 8)], []), touch([(8, 16)], [])]]
+    assert threads.barriers(apart) == [False, False]
+    read_after_write = [apart[0], [touch([(0, 16)], []), None]]
+    assert threads.barriers(read_after_write) == [False, True]
+    write_after_read = [[touch([(0, 16)], []), None], [None, touch([], [(8, 16)])]]
+    assert threads.barriers(write_after_read) == [False, True]
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "exp", "sqrt", "abs", "relu", "neg", "sign"])
+@pytest.mark.parametrize("shape", [(3, 37), (1, 16), (5, 1)])
+def test_kernel_functions_are_accurate(name, shape):
+    values = np.linspace(-30, 30, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    values.flat[0] = np.nan if name != "sign" else 0.0
+    x = ts.tensor(abs(values) if name == "sqrt" else values)
+    capture = Capture()
+    with override(bottom=capture):
+        out = capture.read(getattr(ts, name)(x))
+    run = Native(capture.graph([out]))
+    assert not any(callable(what) for what, _ in run.jobs)
+    want = getattr(ts, name)(ts.tensor(np.asarray(x), dtype=ts.float64)).numpy()
+    np.testing.assert_allclose(run([x.payload])[0], want, rtol=1e-6, atol=5e-7)
+
+
+def test_a_whole_step_of_a_model_runs_natively():
+    ts.manual_seed(0)
+    model, head = nn.LSTM(I, H), nn.Linear(H, 3)
+    weights = [*model.parameters(), *head.parameters()]
+    x, y = ts.randn(T, B, I), ts.randint(0, 3, (T * B,))
+    capture = Capture()
+    with override(bottom=capture):
+        loss = F.cross_entropy(head(model(x)[0]).reshape(-1, 3), y)
+        outputs = [capture.read(v) for v in (loss, *ts.autograd.grad(loss, weights))]
+    graph, inputs = capture.graph(outputs), [array for array, _ in capture.inputs.values()]
+    agree(Native(improve(graph))(inputs), Replay(graph)(inputs), 3e-5)
+
+
+def test_the_program_can_be_printed_and_is_checked():
+    graph, _ = trained(lstm)
+    text = str(graph)
+    assert text.count("\n") == len(graph) + 1
+    assert "matmul" in text
+    graph.check()
+    broken = Graph(graph.inputs, graph.lines[1:], graph.outputs)
+    with pytest.raises(ts.errors.CaptureError, match="does not exist yet"):
+        broken.check()
