@@ -377,6 +377,17 @@ def test_a_state_returns_through_a_delay():
     assert drawing.source.count("delay 1") == 2
 
 
+def test_the_rolled_view_shows_the_largest_gradients_of_all_steps():
+    model, x = lstm(6)
+    drawing = draw(lambda x: (model(x)[0][-1] ** 2.0).sum(), x, view="rolled")  # only the last step is used
+    items, links = drawing.model.items, drawing.model.links
+    used = [k.gradient for k in links if items[k.target].op == "stack"]
+    assert sorted(used)[:-1] == [0.0] * 5
+    (out,) = [c for c in drawing.picture.curves if "→ stack\n" in c.title and c.straight]
+    assert out.gradient == max(used)
+    assert "0 at least over the steps" in out.title
+
+
 def test_a_shared_weight_is_a_chip_in_each_step():
     model, x = lstm(4)
     picture = draw(loss_of(model), x, view="unrolled").picture

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from tinyseq.render.cells import Cell, Port, cell, is_chip, lay_out
 from tinyseq.render.engines import Engine
-from tinyseq.render.loops import Loop, Place, Repeats, find_loops
-from tinyseq.render.model import Model
+from tinyseq.render.loops import Loop, Repeats, find_loops
+from tinyseq.render.model import Link, Model
 from tinyseq.render.picture import Box, Curve, Frame, Picture, Point
 from tinyseq.render.scene import APART, Look, Scene, Spot, Wire, common_path, leaf_chip, parts
 from tinyseq.render.strips import LABEL, add_strips, even_columns
@@ -54,21 +54,26 @@ def rolled(model: Model, look: Look, program: Engine) -> Picture:
 
 def _gathered(model: Model, repeats: Repeats) -> Model:
     """Return `model` with each link of a typical step showing the range of its gradients over all such steps."""
-    links = list(model.links)
-    for loop in repeats.loops:
+    links, where = list(model.links), repeats.where
+    for number, loop in enumerate(repeats.loops):
         typical = loop.typical()
-        alike = [t for t in loop.tiles if t.core == typical.core]
-        over: dict[Place, list[float]] = {}
-        for t in alike:
-            for n in (*t.inner, *t.entering):
-                link = model.links[n]
-                if link.gradient is not None:
-                    over.setdefault((repeats.where[link.target][2], link.position), []).append(link.gradient)
-        for n in (*typical.inner, *typical.entering):
-            link = links[n]
-            found = over.get((repeats.where[link.target][2], link.position))
-            if found:
-                links[n] = replace(link, gradient=max(found), least=min(found))
+        over: dict[tuple[int, int, bool], list[Link]] = {}  # by item and input, or by item that leaves the loop
+        for t in loop.tiles:
+            if t.core == typical.core:
+                for n in (*t.inner, *t.entering):
+                    over.setdefault((where[links[n].target][2], links[n].position, True), []).append(model.links[n])
+                for k, i in enumerate(t.members):
+                    for link in repeats.leaving.get(i, ()):
+                        if where.get(link.target, (-1,))[0] != number:
+                            over.setdefault((k, 0, False), []).append(link)
+        for alike in over.values():
+            sizes = [link.gradient for link in alike if link.gradient is not None]
+            if sizes:
+                most, least = max(sizes), min(sizes)
+                for link in alike:
+                    links[link.number] = replace(link, gradient=most, least=least)
+    for i, leaving in repeats.leaving.items():
+        repeats.leaving[i] = [links[link.number] for link in leaving]
     return replace(model, links=links)
 
 
