@@ -4,7 +4,7 @@ Every in-place method ends in `assign`, which knows what is saved for backward.
 """
 
 import math
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tinyseq import ops
 from tinyseq.backend import Device, as_device
@@ -20,9 +20,19 @@ class InPlace:
 
     __slots__ = ()
 
-    shape: Shape
-    dtype: dtypes.DType
-    device: Device
+    if TYPE_CHECKING:  # what Tensor has
+
+        @property
+        def shape(self) -> Shape:
+            """The size of each dimension."""
+
+        @property
+        def dtype(self) -> dtypes.DType:
+            """The dtype of the elements."""
+
+        @property
+        def device(self) -> Device:
+            """Where the elements live."""
 
     def assign(self, value: Any, *, operation: str = "assign") -> Self:
         """Replace the contents: given by `Tensor`."""
@@ -75,7 +85,7 @@ class InPlace:
 
     def zero_(self) -> Self:
         """Fill with zeros."""
-        return self.fill_(0)
+        return self.assign(ops.full_like_(self.detach(), value=0), operation="zero_")
 
     def fill_(self, value: Any) -> Self:
         """Fill with a number, or with the value of a 0-d tensor."""

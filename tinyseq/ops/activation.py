@@ -11,9 +11,9 @@ from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ShapeError
 from tinyseq.ops.elementwise import abs, cast, clamp_, exp, expm1, function, gt, le, relu, sigmoid, sub, tanh, where
+from tinyseq.ops.gaussian import erf
 from tinyseq.ops.reduction import sum_
 from tinyseq.ops.shaping import narrow_
-from tinyseq.ops.special import erf
 
 ALONG = (Sample(((3, 4),), params={"dim": 1}), Sample(((3, 4),), params={"dim": 0}), Sample(((),), params={"dim": 0}))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyseq.core.op import Value
 from tinyseq.errors import ArgumentError
-from tinyseq.ops import elementwise, special
+from tinyseq.ops import elementwise, rounding
 
 
 def add(input: Value, other: Value, *, alpha: float = 1) -> Value:
@@ -39,5 +39,5 @@ def div(input: Value, other: Value, *, rounding_mode: Any = None) -> Value:
     if rounding_mode == "floor":
         return elementwise.floor_divide(input, other)
     if rounding_mode == "trunc":
-        return special.trunc(elementwise.div(input, other))
+        return rounding.trunc(elementwise.div(input, other))
     raise ArgumentError(f"div: got rounding_mode {rounding_mode!r}, wanted None, 'floor' or 'trunc'")

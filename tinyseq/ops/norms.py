@@ -14,9 +14,10 @@ from tinyseq.ops.elementwise import abs, add, cast, clamp_, div, eq, maximum, mu
 from tinyseq.ops.indexing import gather_
 from tinyseq.ops.linalg import matmul
 from tinyseq.ops.reduction import amax, amin, any, mean, root, sum, sum_
+from tinyseq.ops.rounding import ceil, floor, round_
 from tinyseq.ops.shaping import reshape, reshape_, select_, transpose, unsqueeze
 from tinyseq.ops.sorting import sort
-from tinyseq.ops.special import ceil, floor, lerp, round_
+from tinyseq.ops.special import lerp
 
 
 def vector_norm(x: Value, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
