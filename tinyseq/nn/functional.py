@@ -26,6 +26,7 @@ from tinyseq.ops import (
     elu as elu,
     gelu as gelu,
     glu as glu,
+    hardshrink as hardshrink,
     hardsigmoid as hardsigmoid,
     hardswish as hardswish,
     hardtanh as hardtanh,
@@ -40,9 +41,13 @@ from tinyseq.ops import (
     sigmoid as sigmoid,
     silu as silu,
     softmax as softmax,
+    softmin as softmin,
     softplus as softplus,
+    softshrink as softshrink,
     softsign as softsign,
     tanh as tanh,
+    tanhshrink as tanhshrink,
+    threshold as threshold,
 )
 
 
