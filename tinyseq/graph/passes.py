@@ -114,7 +114,7 @@ def _with_batches(graph: Graph, batches: list[list[Line]]) -> Graph:
     def job_of(value: Symbol) -> Any:
         return leader.get(value, value.line)
 
-    for line in graph:
+    for line in sorted(graph, key=lambda line: not line.op.random):  # random numbers keep their order
         stack = [job_of(line.out)]
         while stack:
             job = stack[-1]
