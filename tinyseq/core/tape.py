@@ -130,6 +130,15 @@ def last_write() -> int:
     return _last_write
 
 
+def forgetting(table: dict[int, Any], key: int) -> Callable[[Any], None]:
+    """Return what drops `key` from `table` when the object that it stood for is gone, also while Python shuts down."""
+
+    def forget(_: Any) -> None:
+        table.pop(key, None)
+
+    return forget
+
+
 def stamp_write(array: Array) -> None:
     """Remember that the memory of `array` has just been written to."""
     global _last_write
@@ -137,7 +146,7 @@ def stamp_write(array: Array) -> None:
     key = id(base)
     _last_write = next(CLOCK)
     known = _writes.get(key)
-    watch = known[0] if known else weakref.ref(base, lambda _: _writes.pop(key, None))
+    watch = known[0] if known else weakref.ref(base, forgetting(_writes, key))
     _writes[key] = (watch, _last_write)
 
 

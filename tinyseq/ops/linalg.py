@@ -13,7 +13,7 @@ from tinyseq.core.op import Value
 from tinyseq.core.partial import Product
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Shape
-from tinyseq.core.tape import CLOCK, written_at
+from tinyseq.core.tape import CLOCK, forgetting, written_at
 from tinyseq.errors import ShapeError
 from tinyseq.ops.shaping import reshape_, sum_to
 
@@ -45,7 +45,7 @@ def row_major(matrix: Array, holder: Array) -> Array:
             copy = np.ascontiguousarray(matrix)
             _copies[key] = (known[0], stamp, copy)
         return copy
-    watch = known[0] if known else weakref.ref(holder, lambda _: _copies.pop(key, None))
+    watch = known[0] if known else weakref.ref(holder, forgetting(_copies, key))
     _copies[key] = (watch, next(CLOCK), None)
     return matrix
 
