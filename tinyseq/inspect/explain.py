@@ -26,7 +26,7 @@ from tinyseq.inspect import plots
 from tinyseq.inspect.running import Nudge, Watch
 from tinyseq.inspect.split import parts_by_label
 from tinyseq.inspect.terms import Terms
-from tinyseq.inspect.timeline import host, labels, loops_behind, size, start
+from tinyseq.inspect.timeline import host, labels, loops_behind, missing, size, start
 
 Array = np.ndarray
 
@@ -131,6 +131,8 @@ def explain_backward(
     loops = loops_behind("explain_backward", loss)
     if not -len(loops) <= loop < len(loops):
         raise ArgumentError(f"explain_backward: got loop {loop}; there are {len(loops)}")
+    if not loops[loop].states():
+        raise missing("explain_backward")
     terms = Terms(loss, seeds, loops[loop])
     if tolerance is None:
         tolerance = 1e-9 if loss.dtype == np.float64 else 1e-3

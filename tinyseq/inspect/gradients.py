@@ -12,7 +12,7 @@ from tinyseq.core.tape import Leaf
 from tinyseq.errors import ArgumentError
 from tinyseq.inspect import plots
 from tinyseq.inspect.split import parts_by_label
-from tinyseq.inspect.timeline import Key, Loop, host, labels, loops_behind, size, start
+from tinyseq.inspect.timeline import Key, Loop, host, labels, loops_behind, missing, size, start
 
 Array = np.ndarray
 
@@ -79,6 +79,8 @@ def gradient_by_step(
     seeds = start("gradient_by_step", loss, gradient)
     loops = loops_behind("gradient_by_step", loss)
     chosen = _chosen("gradient_by_step", loops, names)
+    if not chosen:
+        raise missing("gradient_by_step")
     wanted = {node: None for _, k, key in chosen for node in _nodes(loops[k], key)}
     found: dict[Any, Array] = {}
 

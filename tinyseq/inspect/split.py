@@ -20,7 +20,7 @@ def parts_by_label(seeds: Mapping[Any, Any], weight: Any, label: Label) -> dict[
     waiting: dict[Hashable, dict[Any, Any]] = {}
     for node, seed in seeds.items():
         if node in bridges:
-            _add(waiting.setdefault(None, {}), node, seed)
+            add(waiting.setdefault(None, {}), node, seed)
 
     def visit(node: Any, _: Any, parts: Sequence[Any]) -> None:
         if not parts or node in bridges:
@@ -30,14 +30,14 @@ def parts_by_label(seeds: Mapping[Any, Any], weight: Any, label: Label) -> dict[
             if part is None:
                 continue
             if edge is weight:
-                _add(found, mine, dense(part, edge.shape))
+                add(found, mine, dense(part, edge.shape))
             elif edge in bridges:
-                _add(waiting.setdefault(mine, {}), edge, dense(part, edge.shape))
+                add(waiting.setdefault(mine, {}), edge, dense(part, edge.shape))
 
     route.walk(seeds, visit)
     for mine, held in waiting.items():
         for part in _across(bridges, weight, held):
-            _add(found, mine, part)
+            add(found, mine, part)
     return found
 
 
@@ -63,5 +63,6 @@ def _across(bridges: Collection[Any], weight: Any, held: Mapping[Any, Any]) -> l
     return found
 
 
-def _add(sums: dict[Any, Any], key: Any, part: Any) -> None:
+def add(sums: dict[Any, Any], key: Any, part: Any) -> None:
+    """Add `part` to what `sums` has at `key`."""
     sums[key] = part if key not in sums else sums[key] + part

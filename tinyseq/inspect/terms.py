@@ -9,7 +9,7 @@ from tinyseq.autograd import Tensor
 from tinyseq.autograd.creation import as_tensor
 from tinyseq.autograd.route import Route, dense
 from tinyseq.inspect.jacobians import jacobian
-from tinyseq.inspect.split import parts_by_label
+from tinyseq.inspect.split import add, parts_by_label
 from tinyseq.inspect.timeline import Key, Loop, host
 
 Array = np.ndarray
@@ -56,20 +56,40 @@ class Terms:
         for node, place in owner.items():
             for sums in (self.direct, self.carried, self.total):
                 sums[place] = np.zeros(node.shape)
+        entering: dict[int, dict[Any, Any]] = {}  # each turn's other values that are used outside of it, as outputs
         for node, seed in self.seeds.items():
             if node in owner:
                 self.direct[owner[node]] += host(seed)
+            elif node in self.places:
+                add(entering.setdefault(self.places[node], {}), node, seed)
 
         def visit(node: Any, g: Any, parts: Sequence[Any]) -> None:
             if node in owner:
                 self.total[owner[node]] += host(g)
             origin = self.places.get(node)
             for edge, part in zip(node.edges if parts else (), parts, strict=True):
-                if part is not None and edge in owner and owner[edge][0] != origin:
-                    sums = self.carried if origin == owner[edge][0] + 1 else self.direct
+                place = self.places.get(edge)
+                if part is None or place is None or place == origin:
+                    continue
+                if edge in owner:
+                    sums = self.carried if origin == place + 1 else self.direct
                     sums[owner[edge]] += host(dense(part, edge.shape))
+                else:
+                    add(entering.setdefault(place, {}), edge, dense(part, edge.shape))
 
         Route(list(self.seeds)).walk(self.seeds, visit)
+        for k, seeds in entering.items():
+            self._enter(k, seeds, owner)
+
+    def _enter(self, k: int, seeds: Mapping[Any, Any], owner: Mapping[Any, Place]) -> None:
+        """Take gradients of values of turn `k` to its states, not through one state to the next."""
+
+        def visit(node: Any, g: Any, _: Sequence[Any]) -> None:
+            if node in owner:
+                self.direct[owner[node]] += host(g)
+
+        ends = list(self.states(k).values())
+        Route(list(seeds), ends, stop=True, inside=lambda node: self.places.get(node) == k).walk(seeds, visit)
 
     def _matrices_of(self, k: int) -> dict[tuple[Key, Key], Array]:
         """Return ds_k/ds_{k-1}: for each pair of states, (B, units, units)."""

@@ -92,6 +92,14 @@ def loops_of(roots: Sequence[Any]) -> list[Loop]:
     return loops
 
 
+def missing(function: str) -> ArgumentError:
+    """Return the error for loops without states."""
+    return ArgumentError(
+        f"{function}: no step reads a named value of the step before it, so there is no state to speak of; "
+        "the drivers of nn name the states that a cell returns"
+    )
+
+
 def start(function: str, tensor: Any, gradient: Any = None) -> dict[Any, Any]:
     """Return the gradient to start from at the node of `tensor`, for `Route.walk`."""
     if not isinstance(tensor, Tensor):
