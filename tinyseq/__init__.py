@@ -1,6 +1,6 @@
 """tinyseq: an autograd engine and a framework for recurrent models, over NumPy or CuPy."""
 
-from tinyseq import autograd, cuda, data, linalg, nn, optim, special
+from tinyseq import autograd, cuda, data, inspect, linalg, nn, optim, special
 from tinyseq.autograd import (
     Tensor,
     enable_grad,
@@ -346,7 +346,7 @@ __all__ = [
     "float64", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "from_numpy", "full",
     "full_like", "gather", "ge", "get_default_dtype", "greater", "greater_equal", "gt", "half", "heaviside",
     "hsplit", "hstack", "hypot", "index_add", "index_copy", "index_fill", "index_put", "index_select",
-    "inference_mode", "inner", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
+    "inference_mode", "inner", "inspect", "int", "int16", "int32", "int64", "int8", "is_grad_enabled",
     "is_inference_mode_enabled", "is_tensor", "isclose", "isfinite", "isin", "isinf", "isnan", "isneginf",
     "isposinf", "isreal", "kron", "kthvalue", "ldexp", "le", "lerp", "less", "less_equal", "linalg", "linspace",
     "load", "log", "log10", "log1p", "log2", "log_softmax", "logaddexp", "logaddexp2", "logcumsumexp",
