@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import fake_cupy
 from tinyseq import backend
 from tinyseq.core import dtypes
 from tinyseq.core.dispatch import STATE, State
@@ -24,6 +25,26 @@ def _fresh_state() -> Iterator[None]:
 def rng() -> np.random.Generator:
     """Random numbers, the same in every run."""
     return np.random.default_rng(0)
+
+
+REAL = [pytest.param("real", marks=pytest.mark.gpu)] if backend.cuda_is_available() else []
+
+
+@pytest.fixture(params=["fake", *REAL])
+def cuda(request: Any) -> Iterator[str]:
+    """Name the device under test: on the stand-in for CuPy, and on the real one where there is a GPU."""
+    if request.param == "real":
+        yield "cuda"
+    else:
+        with fake_cupy.installed():
+            yield "cuda"
+
+
+@pytest.fixture
+def fake() -> Iterator[Any]:
+    """Install the stand-in for CuPy, and give it."""
+    with fake_cupy.installed() as module:
+        yield module
 
 
 def pytest_runtest_setup(item: Any) -> None:

@@ -18,6 +18,13 @@ from tinyseq import backend
 from tinyseq.ops import random
 
 transfers = Counter()
+
+
+def names(text):
+    """Names, as a list."""
+    return text.split()
+
+
 _current = [0]
 
 
@@ -219,223 +226,36 @@ def _operator(name):
     return call
 
 
-for _name in ["shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags"]:
+for _name in names("shape dtype ndim size itemsize nbytes strides flags"):
     setattr(ndarray, _name, property(lambda self, name=_name: getattr(self._a, name)))
-for _name in [
-    "copy",
-    "astype",
-    "sum",
-    "prod",
-    "mean",
-    "var",
-    "max",
-    "min",
-    "argmax",
-    "argmin",
-    "any",
-    "all",
-    "cumsum",
-    "cumprod",
-    "nonzero",
-    "argsort",
-    "ravel",
-    "flatten",
-    "squeeze",
-    "swapaxes",
-    "diagonal",
-    "trace",
-    "repeat",
-    "clip",
-    "take",
-    "dot",
-    "fill",
-    "view",
-    "round",
-]:
+for _name in names(
+    "copy astype sum prod mean var max min argmax argmin any all cumsum cumprod nonzero argsort ravel flatten "
+    "squeeze swapaxes diagonal trace repeat clip take dot fill view round"
+):
     setattr(ndarray, _name, _method(_name))
-for _name in [
-    "add",
-    "radd",
-    "iadd",
-    "sub",
-    "rsub",
-    "isub",
-    "mul",
-    "rmul",
-    "imul",
-    "truediv",
-    "rtruediv",
-    "itruediv",
-    "floordiv",
-    "rfloordiv",
-    "mod",
-    "rmod",
-    "pow",
-    "rpow",
-    "matmul",
-    "rmatmul",
-    "neg",
-    "pos",
-    "abs",
-    "invert",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rlshift",
-    "rshift",
-    "rrshift",
-    "eq",
-    "ne",
-    "lt",
-    "le",
-    "gt",
-    "ge",
-]:
+for _name in names(
+    "add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv floordiv rfloordiv mod rmod pow rpow "
+    "matmul rmatmul neg pos abs invert and or xor lshift rlshift rshift rrshift eq ne lt le gt ge"
+):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 
-UFUNCS = [
-    "add",
-    "subtract",
-    "multiply",
-    "true_divide",
-    "divide",
-    "floor_divide",
-    "remainder",
-    "fmod",
-    "power",
-    "negative",
-    "absolute",
-    "sign",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log2",
-    "log10",
-    "log1p",
-    "sqrt",
-    "square",
-    "cbrt",
-    "reciprocal",
-    "sin",
-    "cos",
-    "tan",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "arctan2",
-    "sinh",
-    "cosh",
-    "tanh",
-    "arcsinh",
-    "arccosh",
-    "arctanh",
-    "maximum",
-    "minimum",
-    "fmax",
-    "fmin",
-    "hypot",
-    "logaddexp",
-    "floor",
-    "ceil",
-    "trunc",
-    "rint",
-    "copysign",
-    "signbit",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "equal",
-    "not_equal",
-    "less",
-    "less_equal",
-    "greater",
-    "greater_equal",
-    "logical_and",
-    "logical_or",
-    "logical_not",
-    "logical_xor",
-    "bitwise_and",
-    "bitwise_or",
-    "bitwise_xor",
-    "invert",
-    "left_shift",
-    "right_shift",
-]
-FUNCTIONS = [
-    "where",
-    "clip",
-    "around",
-    "dot",
-    "matmul",
-    "tensordot",
-    "einsum",
-    "vdot",
-    "inner",
-    "outer",
-    "concatenate",
-    "stack",
-    "broadcast_to",
-    "broadcast_arrays",
-    "moveaxis",
-    "swapaxes",
-    "transpose",
-    "reshape",
-    "ravel",
-    "expand_dims",
-    "squeeze",
-    "flip",
-    "roll",
-    "rot90",
-    "tile",
-    "repeat",
-    "take",
-    "take_along_axis",
-    "tril",
-    "triu",
-    "diag",
-    "diagonal",
-    "trace",
-    "sum",
-    "prod",
-    "mean",
-    "var",
-    "std",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "argmax",
-    "argmin",
-    "any",
-    "all",
-    "cumsum",
-    "cumprod",
-    "diff",
-    "nonzero",
-    "flatnonzero",
-    "searchsorted",
-    "sort",
-    "unique",
-    "bincount",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "empty_like",
-    "copyto",
-    "ascontiguousarray",
-    "isclose",
-    "allclose",
-    "kron",
-    "cross",
-    "argsort",
-    "put_along_axis",
-    "partition",
-    "argpartition",
-]
-CREATION = ["zeros", "ones", "full", "empty", "arange", "linspace", "eye", "identity", "tri"]
-LINALG = ["solve", "inv", "det", "slogdet", "cholesky", "qr", "svd", "eigh", "norm", "matrix_power", "lstsq", "pinv"]
+UFUNCS = names(
+    "add subtract multiply true_divide divide floor_divide remainder fmod power negative absolute sign exp exp2 "
+    "expm1 log log2 log10 log1p sqrt square cbrt reciprocal sin cos tan arcsin arccos arctan arctan2 sinh cosh "
+    "tanh arcsinh arccosh arctanh maximum minimum fmax fmin hypot logaddexp floor ceil trunc rint copysign "
+    "signbit isnan isinf isfinite equal not_equal less less_equal greater greater_equal logical_and logical_or "
+    "logical_not logical_xor bitwise_and bitwise_or bitwise_xor invert left_shift right_shift"
+)
+FUNCTIONS = names(
+    "where clip around dot matmul tensordot einsum vdot inner outer concatenate stack broadcast_to "
+    "broadcast_arrays moveaxis swapaxes transpose reshape ravel expand_dims squeeze flip roll rot90 tile repeat "
+    "take take_along_axis tril triu diag diagonal trace sum prod mean var std amax amin max min argmax argmin any "
+    "all cumsum cumprod diff nonzero flatnonzero searchsorted sort unique bincount zeros_like ones_like full_like "
+    "empty_like copyto ascontiguousarray isclose allclose kron cross argsort put_along_axis partition "
+    "argpartition"
+)
+CREATION = names("zeros ones full empty arange linspace eye identity tri")
+LINALG = names("solve inv det slogdet cholesky qr svd eigh norm matrix_power lstsq pinv")
 
 
 class ElementwiseKernel:
@@ -511,23 +331,7 @@ def fake_cupy(devices=1):
     module.linalg = ModuleType("cupy.linalg")
     for name in LINALG:
         setattr(module.linalg, name, _function(name, np.linalg))
-    for name in [
-        "float16",
-        "float32",
-        "float64",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint32",
-        "uint64",
-        "bool_",
-        "newaxis",
-        "inf",
-        "nan",
-        "pi",
-    ]:
+    for name in names("float16 float32 float64 int8 int16 int32 int64 uint8 uint32 uint64 bool_ newaxis inf nan pi"):
         setattr(module, name, getattr(np, name))
     module.ndarray, module.asarray, module.array, module.asnumpy = ndarray, asarray, asarray, asnumpy
     module.ElementwiseKernel = ElementwiseKernel
