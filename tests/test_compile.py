@@ -1035,6 +1035,113 @@ def test_guard_a_parameter_that_is_also_an_argument():
         close(mine[1], x.grad)
 
 
+def test_guard_an_attribute_that_hides_one_of_the_class():
+    class Model:
+        factor = 2.0
+
+        def run(self, x):
+            return x * self.factor
+
+    model = Model()
+    x = new(3)
+    always_right(
+        model.run,
+        (nothing, [x]),
+        (lambda: setattr(model, "factor", 3.0), [x]),
+        (lambda: delattr(model, "factor"), [x]),
+        captures=2,
+    )
+
+
+def test_guard_attributes_of_a_function():
+    def function(x):
+        return x * function.scale
+
+    function.scale = 2.0
+    x = new(3)
+    always_right(function, (nothing, [x]), (lambda: setattr(function, "scale", 3.0), [x]), captures=2)
+
+
+def test_what_is_not_mentioned_does_not_count():
+    class Trainer:
+        def __init__(self):
+            self.weight, self.losses, self.steps = new(3), [], 0
+
+        @ts.compile
+        def step(self, x):
+            return (x * self.weight).sum()
+
+        def run(self):
+            for i in range(12):
+                self.losses.append(float(self.step(new(3, seed=i))))
+                self.steps += 1
+
+    trainer = Trainer()
+    trainer.run()
+    assert trainer.step._captures == 1
+    np.testing.assert_allclose(trainer.losses[7], float((new(3, seed=7) * trainer.weight).sum()), rtol=1e-6)
+
+
+def test_guard_the_same_argument_twice():
+    def function(a, b, c):
+        return a * 2.0 + b * 3.0 + c
+
+    compiled = ts.compile(function)
+    for _ in range(3):
+        x, y = new(3), new(3, seed=1)
+        for args in ((x, x, y), (x, y, x), (y, x, x), (x, y, new(3, seed=2)), (x, x, x)):
+            close(compiled(*args), function(*args))
+
+
+def test_guard_functions_among_the_arguments():
+    compiled = ts.compile(lambda f, x: f(x))
+    x = new(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for n in range(20):
+            close(compiled(lambda x, n=n: x * float(n), x), x * float(n))
+
+
+def test_arguments_whose_requires_grad_changes_are_refused():
+    with pytest.raises(CaptureError, match="requires_grad"):
+        ts.compile(lambda x: x.requires_grad_())(new(3))
+    x = new(3)
+
+    def attack(x):
+        y = x.detach().requires_grad_()
+        (y * y).sum().backward()
+        return y.grad
+
+    close(ts.compile(attack)(x), 2.0 * x)
+
+
+def test_gradients_of_an_argument_accumulate():
+    step = ts.compile(lambda x: (x * x).sum().backward())
+    x = new(3, requires_grad=True)
+    for n in range(1, 6):
+        step(x)
+        close(x.grad, 2.0 * n * x.detach())
+    y = new(3, requires_grad=True)
+    step(y)
+    close(y.grad, 2.0 * y.detach())
+
+
+def test_an_error_during_replay_changes_nothing():
+    table, total = new(4, 2), ts.zeros(2)
+
+    @ts.compile
+    def lookup(i):
+        total.add_(1.0)
+        return table[i]
+
+    lookup(ts.tensor([1, 2]))
+    lookup(ts.tensor([1, 2]))
+    with pytest.raises(IndexError):
+        lookup(ts.tensor([1, 9]))
+    close(total, np.full(2, 2.0, np.float32))
+    close(lookup(ts.tensor([3, 0])), table[ts.tensor([3, 0])])
+
+
 # Re-checks
 
 

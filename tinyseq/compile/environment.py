@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Iterable
 from operator import is_
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tinyseq.autograd import Tensor
 from tinyseq.backend import is_array
@@ -25,6 +27,8 @@ _FOREIGN = frozenset({
     "IPython", "pytest", "_pytest", "hypothesis", "tqdm",
 }) - {"__main__"}  # fmt: skip
 _OPEN = ("types.SimpleNamespace", "argparse.Namespace", "tinyseq.nn.", "tinyseq.optim.", "tinyseq.data.")
+# Who mentions these may read any attribute
+_BY_NAME = frozenset(["getattr", "vars", "__dict__", "asdict", "astuple", "attrgetter"])
 MOST_ENTRIES = 1000  # larger containers are known by identity and length
 MOST_OBJECTS = 20000
 _NOTHING = object()
@@ -33,6 +37,11 @@ _NOTHING = object()
 def is_foreign(module: Any) -> bool:
     """Tell whether what is defined in `module` (a name) is not the user's own."""
     return not isinstance(module, str) or module.partition(".")[0] in _FOREIGN
+
+
+def is_ours(kind: type) -> bool:
+    """Tell whether tinyseq defines `kind`."""
+    return kind.__module__.startswith("tinyseq.")
 
 
 def is_module(value: Any) -> bool:
@@ -59,6 +68,29 @@ def names_used(code: CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
                 found[step.argval] = None
         pending.extend(c for c in part.co_consts if isinstance(c, CodeType))
     return tuple(found), frozenset(mentioned)
+
+
+@functools.cache
+def base_names(kind: type) -> frozenset[str]:
+    """Return every name that the methods which `kind` inherits from tinyseq define or mention."""
+    found: set[str] = set()
+    for base in kind.__mro__:
+        if is_ours(base):
+            found.update(n for n in vars(base) if not n.startswith("__"))
+            for value in vars(base).values():
+                inner = value.fget if isinstance(value, property) else value
+                if isinstance(inner, FunctionType):
+                    found |= names_used(inner.__code__)[1]
+    return frozenset(found)
+
+
+class Open(NamedTuple):
+    """An object or class that was found, its attributes, and the names of those that were looked at."""
+
+    path: str
+    value: Any
+    held: Any
+    done: set[str]
 
 
 class Environment:
@@ -96,6 +128,8 @@ class Environment:
         self._arrays: list[tuple[Any, bytes]] = []
         self._visited: dict[int, Any] = {}
         self._pending: list[tuple[str, Any]] = []
+        self._open: list[Open] = []
+        self._mentioned: set[str] = set()
         self.facts: dict[str, Any] = {}
         self.tensors: set[int] = set()
         parts: list[Any] = []
@@ -103,14 +137,18 @@ class Environment:
             self._pending.append((path, value))
         for path, value in self._pending:  # grows while it is walked
             parts.append(self._meet(path, value))
-            if len(self._pending) > MOST_OBJECTS:
+            if len(parts) == len(self._pending):
+                for found in self._open:
+                    self._look_into(found)
+            if len(parts) > MOST_OBJECTS:
                 break
+        self._feeds += map(self._feed_of, self._open)
         self.key: Key = tuple(parts)
         self.keep = list(self._visited.values())
         self._seen: list[Any] = []
         for feed in self._feeds:
             self._seen.extend(feed())
-        self._visited, self._pending = {}, []
+        self._visited, self._pending, self._open = {}, [], []
 
     def _meet(self, path: str, value: Any) -> Any:
         """Return what stands for `value` in the key, and put what it leads to on the list."""
@@ -137,7 +175,7 @@ class Environment:
         return path, id(value), len(value) if isinstance(value, list | dict | set) else None
 
     def _content_of(self, path: str, array: Any) -> bytes:
-        content = array.tobytes() if array.nbytes <= MOST_BYTES and hasattr(array, "tobytes") else b""
+        content = array.tobytes() if isinstance(array, np.ndarray) and array.nbytes <= MOST_BYTES else b""
         if content:
             self._arrays.append((array, content))
         self.facts[f"the elements of {path}"] = hash(content)
@@ -146,6 +184,8 @@ class Environment:
     def _enter(self, path: str, value: Any) -> None:
         if isinstance(value, Tensor):
             self.tensors.add(id(value))
+        elif "captured_function" in getattr(value, "__dict__", ()):  # a compiled function
+            self._pending.append((path, value.captured_function))
         elif isinstance(value, FunctionType):
             self._enter_function(path, value)
         elif isinstance(value, list | tuple | set | frozenset):
@@ -169,8 +209,6 @@ class Environment:
             self._enter_optimizer(path, value)
         elif is_module(value) or self._is_open(type(value)):
             self._enter_object(path, value)
-        elif hasattr(value, "captured_function"):  # a compiled function
-            self._pending.append((path, value.captured_function))
 
     @staticmethod
     def _is_open(kind: type) -> bool:
@@ -182,6 +220,7 @@ class Environment:
         if is_foreign(function.__globals__.get("__name__")):
             return
         names, mentioned = names_used(function.__code__)
+        self._mentioned |= mentioned
         scope = function.__globals__
         held = [n for n in names if n in scope or not hasattr(builtins, n)]
         for name in held:
@@ -204,38 +243,57 @@ class Environment:
         self._pending += [(f"a default of {path}", d) for d in defaults if d]
         if any(defaults):
             self._feeds.append(lambda: (function.__defaults__, function.__kwdefaults__))
-        if hasattr(function, "__wrapped__"):
-            self._pending.append((path, function.__wrapped__))
+        if vars(function):
+            self._pending.append((path, vars(function)))
 
     def _enter_class(self, path: str, kind: type) -> None:
         for base in kind.__mro__:
-            if is_foreign(base.__module__) or (id(base) in self._visited and base is not kind):
-                continue
-            self._visited[id(base)] = base
-            for name, value in vars(base).items():
-                inner = value.__func__ if isinstance(value, staticmethod | classmethod) else value
-                inner = inner.fget if isinstance(inner, property) else inner
-                if not name.startswith("__") or isinstance(inner, FunctionType):
-                    self._pending.append((f"{path}.{name}", inner))
-            self._feeds.append(vars(base).values)
+            if not is_foreign(base.__module__) and (base is kind or id(base) not in self._visited):
+                self._visited[id(base)] = base
+                self._open.append(Open(path, kind, vars(base), set()))
 
     def _enter_object(self, path: str, value: Any) -> None:
+        kind = type(value)
         held = getattr(value, "__dict__", None)
         if held is not None:
-            module = is_module(value)
-            for name, v in held.items():
-                # private dictionaries of modules are caches
-                if not (module and name.startswith("_") and type(v) is dict):
-                    self._pending.append((f"{path}.{name}", v))
-            self._feeds.append(held.values)
-        slots = [n for base in type(value).__mro__ for n in getattr(base, "__slots__", ()) if isinstance(n, str)]
-        names = tuple([n for n in slots if not n.startswith("__") and not isinstance(value, Tensor)])
+            self._open.append(Open(path, value, held, set()))
+        slots = [n for base in kind.__mro__ for n in getattr(base, "__slots__", ()) if isinstance(n, str)]
+        names = tuple([n for n in slots if not n.startswith("__")])
         if names:
             self._pending += [(f"{path}.{n}", getattr(value, n)) for n in names if hasattr(value, n)]
             self._feeds.append(lambda: [getattr(value, n, None) for n in names])
-        if not is_foreign(type(value).__module__) and id(type(value)) not in self._visited:
-            self._visited[id(type(value))] = type(value)
-            self._enter_class(type(value).__name__, type(value))
+        if not is_foreign(kind.__module__) and id(kind) not in self._visited:
+            self._enter_class(kind.__name__, kind)
+
+    def _look_into(self, found: Open) -> None:
+        """Put the attributes that some function mentions, and that were not met yet, on the list."""
+        path, value, held, done = found
+        for name, v in list(held.items()):
+            if name not in done and self._is_wanted(name, v, value):
+                done.add(name)
+                if isinstance(value, type):  # methods as functions
+                    v = v.__func__ if isinstance(v, staticmethod | classmethod) else v
+                    v = v.fget if isinstance(v, property) else v
+                self._pending.append((f"{path}.{name}", v))
+
+    def _feed_of(self, found: Open) -> Callable[[], Iterable[Any]]:
+        """Return what yields the attributes that were looked at, and those that may yet hide the ones of a class."""
+        kind = found.value if isinstance(found.value, type) else type(found.value)
+        if is_ours(kind):
+            return found.held.values
+        hidden = {n for base in kind.__mro__ for n in vars(base)} & (self._mentioned | base_names(kind))
+        return functools.partial(map, found.held.get, tuple(found.done | hidden))
+
+    def _is_wanted(self, name: str, v: Any, value: Any) -> bool:
+        """Tell whether an attribute may matter: it is mentioned, or code that is not looked at may use it."""
+        kind = value if isinstance(value, type) else type(value)
+        if is_ours(kind):
+            return not (name.startswith("_") and type(v) is dict)  # private dictionaries are caches
+        if name in self._mentioned or name in base_names(kind) or not self._mentioned.isdisjoint(_BY_NAME):
+            return not (isinstance(value, type) and name in ("__dict__", "__weakref__", "__module__", "__doc__"))
+        if isinstance(value, type):
+            return name.startswith("__") and isinstance(v, FunctionType) and name != "__init__"
+        return is_module(value) and (isinstance(v, Tensor) or is_module(v))
 
     def _enter_optimizer(self, path: str, value: Any) -> None:
         """Look at the hyperparameters, but for the learning rate, which is a tensor beside what the group says."""

@@ -8,6 +8,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from tinyseq.compile.environment import Environment
 from tinyseq.compile.plan import Plan
 from tinyseq.compile.recheck import Recheck
@@ -63,7 +65,7 @@ class Compiled:
         if environment is None or not environment.is_same():
             environment = self._renew()
         key: list[Any] = [state.grad, state.inference, get_default_dtype(), self._token]
-        call = None
+        call = others = None
         if kwargs or not TOP.keys() >= set(map(type, args)):
             call = Call(args, kwargs)
             tensors: Any = call.tensors
@@ -76,9 +78,15 @@ class Compiled:
             key.append(len(args))
         for t in tensors:
             payload = t.payload
-            key += (payload.shape, payload.dtype, t.node is None, type(payload))
+            key += (payload.shape, payload.dtype, t.node is None)
+            if type(payload) is not _HOST:
+                key.append(t.device)
         if len(tensors) > 1:
-            key.append(_pattern(args if call is None else tensors))
+            pattern = _pattern(tensors)
+            key.append(pattern)
+            if pattern is not None and call is None:  # a plan counts each tensor once
+                call = Call(args, kwargs)
+                tensors = call.tensors
         found = tuple(key)
         for plan in self._plans.get(found, ()):
             if plan.is_current() and plan.fits(tensors):
@@ -86,6 +94,7 @@ class Compiled:
         else:
             call = call or Call(args, kwargs)
             plan = self._capture(found, call, environment)
+            plan.keep = others  # identities in the key stay unique
             return plan.replay(call.tensors)
         if plan is not self._last:
             self._plans.move_to_end(found)
@@ -221,6 +230,7 @@ class Compiled:
 
 
 _MISSING = object()
+_HOST = np.ndarray
 
 
 def _pattern(tensors: Any) -> Any:

@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from tinyseq.backend import Array
+from tinyseq.backend import Array, namespace_of
 from tinyseq.core.dispatch import Scope, as_array
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import CLOCK, RELEASED, Node, last_write, written_at
@@ -61,9 +59,9 @@ class CompiledNode(Node):
                 "create_graph: the gradient of a compiled function cannot be differentiated again; compile the whole "
                 "step with both gradients in it, or call the function uncompiled (compiled.function)"
             )
-        like = next(iter(parts.values()))
+        xp = namespace_of(map(as_array, parts.values()))
         full = [
-            as_array(parts[i]) if i in parts else np.zeros_like(like, dtype, shape=shape)
+            as_array(parts[i]) if i in parts else xp.zeros(shape, dtype)
             for i, (shape, dtype) in enumerate(self.outputs)
         ]
         return self.program([*self.kept, *full])

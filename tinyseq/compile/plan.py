@@ -5,10 +5,8 @@ from operator import attrgetter, is_
 from sys import getrefcount
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from tinyseq.autograd import Tensor, engine
-from tinyseq.backend import Array, owner
+from tinyseq.backend import Array, namespace_of, owner
 from tinyseq.compile.node import CompiledNode, OutputNode
 from tinyseq.compile.record import Argument, Backward, Copied, Held, Index, Made, Recorded, Shared
 from tinyseq.compile.trees import mapped
@@ -71,6 +69,7 @@ class Plan:
 
     def __init__(self, found: Recorded, make_runner: Callable[[Graph], Any]) -> None:
         self.calls, self.next_check = 1, 2
+        self.keep: Any = None  # what must live as long as the plan
         self.found, capture = found, found.capture
         self.graph = Graph([s for _, s in found.inputs], found.lines, found.outputs)
         self._find_sources()
@@ -94,7 +93,7 @@ class Plan:
     def _find_sources(self) -> None:
         """Sort the inputs by where their arrays come from in each call."""
         found, capture = self.found, self.found.capture
-        arguments = {capture.places[t.payload]: i for i, t in reversed(list(enumerate(found.stand_ins)))}  # type: ignore[index]
+        arguments = {capture.places[t.payload]: i for i, t in reversed(list(enumerate(found.stand_ins)))}
         grads = {id(s.before.payload): s for s in capture.slots.values() if s.peeked and s.before is not None}
         self.template: list[Any] = []
         self.of_arguments: list[tuple[int, int]] = []
@@ -133,7 +132,11 @@ class Plan:
         arrays = [array for array, _ in found.inputs]
         for k, _ in found.writes:
             for j, other in enumerate(arrays):
-                if j != k and owner(other) is owner(arrays[k]) and np.may_share_memory(other, arrays[k]):
+                if (
+                    j != k
+                    and owner(other) is owner(arrays[k])
+                    and namespace_of([other]).may_share_memory(other, arrays[k])
+                ):
                     raise CaptureError(
                         f"a tensor of shape {list(arrays[k].shape)} is modified in place while another one, of shape "
                         f"{list(other.shape)}, looks at the same memory; pass a clone()"

@@ -191,6 +191,7 @@ class _Recorder:
     def __init__(self, capture: Capture, stand_ins: list[Tensor], known: frozenset[int]) -> None:
         self.capture, self.known = capture, known
         self.found = Recorded(capture, stand_ins)
+        self.nodes = [t.node for t in stand_ins]
         self.arguments = {id(t): i for i, t in enumerate(stand_ins)}
         self.numbers: dict[int, int] = {}  # of tensors among the origins
         self.positions: dict[Any, int] = {}  # outputs, by the payload whose value they are
@@ -201,10 +202,11 @@ class _Recorder:
     def finish(self, result: Any) -> None:
         """Take stock of results, gradients and writes; then capture backward, if gradients flow through a result."""
         found, capture = self.found, self.capture
-        for stand_in in found.stand_ins:
-            if isinstance(stand_in.node, Node):
+        for stand_in, node in zip(found.stand_ins, self.nodes, strict=True):
+            if stand_in.node is not node:
                 raise CaptureError(
-                    "an argument was modified in place by values that need gradients; return the new value instead"
+                    "an argument was modified in place by values that need gradients, or its requires_grad was "
+                    "changed; do that outside, or to a new tensor (clone() or detach())"
                 )
         written = set(capture.written())
         found.result = mapped(self.origin_of, result)
