@@ -5,18 +5,20 @@ time step; wrappers (`nn.Zoneout`, `nn.Attend`, ...) and `nn.StackedCells` are c
 """
 
 import inspect
+import itertools
 from collections import namedtuple
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from tinyseq.autograd import Tensor
 from tinyseq.autograd.creation import zeros
-from tinyseq.core.dispatch import EAGER, STATE, Scope, State
+from tinyseq.core.dispatch import EAGER, STATE, Scope, State as LibraryState
 from tinyseq.core.tape import Node
 from tinyseq.errors import ArgumentError
 from tinyseq.nn.layers import check_sizes
 from tinyseq.nn.module import Module
+from tinyseq.nn.parameter import Parameter
 
 # What `tap` reports to while a driver records; None otherwise.
 RECORDER: ContextVar[Any] = ContextVar("tinyseq recorder", default=None)
@@ -61,6 +63,13 @@ class Cell(Module):
     state_names: tuple[str, ...] = ("h",)
     State: Any = state_type("State", ("h",))
     _takes_context: ClassVar[bool] = False
+    _timelines: dict[str, Any]  # one at most; a dictionary, as caches of modules are
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make the cell ready before `__init__`."""
+        self = super().__new__(cls, *args, **kwargs)
+        self.__dict__["_timelines"] = {}
+        return self
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,7 +122,8 @@ class Cell(Module):
 
     def zeros(self, *shape: int) -> Tensor:
         """Return zeros of the dtype and on the device of this cell's parameters."""
-        like = next(self.parameters(), None)
+        own = (value for value in vars(self).values() if isinstance(value, Parameter))
+        like = next(itertools.chain(own, self.parameters()), None)
         return zeros(*shape) if like is None else zeros(*shape, dtype=like.dtype, device=like.device)
 
     def tap(self, **named: Any) -> Any:
@@ -173,25 +183,25 @@ class Cell(Module):
         context = self.prepare(context, batch_size)
         return self.run_whole(x, state, context)
 
-    def timeline(self, steps: int) -> list[State]:
+    def timeline(self, steps: int) -> list[LibraryState]:
         """Return the state of the library for each time step: the scope is this cell's path and the step."""
         base = STATE.get()
-        held = vars(self).get("_timeline")
+        held = self._timelines.get("last")
         if held is not None and held[0] is base and len(held[1]) >= steps:
             found: list[State] = held[1]
             return found
         path = self._path()
         made = [base.change(scope=Scope(path, t)) for t in range(steps)]
         if base.bottom is EAGER:  # a capture must not be kept alive
-            self.__dict__["_timeline"] = base, made
+            self._timelines["last"] = base, made
         return made
 
     def _forget_path(self) -> None:
-        self.__dict__.pop("_timeline", None)
+        self._timelines.clear()
         super()._forget_path()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "_timeline"}
+        return {name: value for name, value in super().__getstate__().items() if name != "_timelines"}
 
     def extra_repr(self) -> str:
         """Return the sizes."""
