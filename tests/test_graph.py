@@ -12,7 +12,7 @@ from tinyseq.graph.passes import PASSES, improve
 from tinyseq.graph.replay import Replay
 from tinyseq.nn import functional as F
 
-T, B, I, H = 7, 4, 5, 12
+T, B, INPUTS, H = 7, 4, 5, 12
 
 
 def lstm(x, h, c, w):
@@ -58,8 +58,8 @@ CELLS = [lstm, peephole, half_used, transposing, normalised]
 def trained(cell, dtype=ts.float32):
     """Return the program of one training step of `cell`, and its inputs."""
     rng = np.random.default_rng(0)
-    x, r = (ts.tensor(rng.standard_normal(s), dtype=dtype) for s in ((T, B, I), (T, B, H)))
-    shapes = ((I, 4 * H), (H, 4 * H), (4 * H,), (3, H))
+    x, r = (ts.tensor(rng.standard_normal(s), dtype=dtype) for s in ((T, B, INPUTS), (T, B, H)))
+    shapes = ((INPUTS, 4 * H), (H, 4 * H), (4 * H,), (3, H))
     w = [ts.tensor(rng.uniform(-0.4, 0.4, s), dtype=dtype).requires_grad_() for s in shapes]
     capture = Capture()
     with override(bottom=capture):
@@ -162,9 +162,9 @@ def test_kernel_functions_are_accurate(name, shape):
 
 def test_a_whole_step_of_a_model_runs_natively():
     ts.manual_seed(0)
-    model, head = nn.LSTM(I, H), nn.Linear(H, 3)
+    model, head = nn.LSTM(INPUTS, H), nn.Linear(H, 3)
     weights = [*model.parameters(), *head.parameters()]
-    x, y = ts.randn(T, B, I), ts.randint(0, 3, (T * B,))
+    x, y = ts.randn(T, B, INPUTS), ts.randint(0, 3, (T * B,))
     capture = Capture()
     with override(bottom=capture):
         loss = F.cross_entropy(head(model(x)[0]).reshape(-1, 3), y)

@@ -1,4 +1,4 @@
-"""Recurrent cells written once, over a few functions that tinyseq, PyTorch and JAX all have, and training steps of each."""
+"""Recurrent cells written once, over functions that tinyseq, PyTorch and JAX all have, and training steps of each."""
 
 import numpy as np
 
@@ -178,8 +178,7 @@ def jax_scan(model, shape):
 
 def torch_kernel(shape):
     """Return a training step with PyTorch's own LSTM."""
-    steps, batch, inputs, size = shape
-    model = torch.nn.LSTM(inputs, size)
+    model = torch.nn.LSTM(shape[2], shape[3])
     x, r, _ = arrays("lstm", shape)
     x, r = torch.tensor(x), torch.tensor(r)
 

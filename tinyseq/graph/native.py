@@ -352,7 +352,7 @@ def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:
     lead = len(full) - len(place.shape)
     shape = (1,) * lead + place.shape
     strides = tuple(0 if n == 1 else s for n, s in zip(shape, (0,) * lead + place.strides, strict=True))
-    spread = shape[-1] == 1 and full[-1] != 1
+    spread = full[-1] != 1 and (shape[-1] == 1 or strides[-1] == 0)
     if not spread and full[-1] != 1 and strides[-1] != place.dtype.itemsize:
         return None
     rows = [(n, s) for n, s in zip(full[:-1], strides[:-1], strict=True) if n != 1]
