@@ -188,7 +188,7 @@ class Cell(Module):
         base = STATE.get()
         held = self._timelines.get("last")
         if held is not None and held[0] is base and len(held[1]) >= steps:
-            found: list[State] = held[1]
+            found: list[LibraryState] = held[1]
             return found
         path = self._path()
         made = [base.change(scope=Scope(path, t)) for t in range(steps)]

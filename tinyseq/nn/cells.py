@@ -7,7 +7,6 @@ from tinyseq.errors import ArgumentError, ShapeError
 from tinyseq.nn import functional as F, init
 from tinyseq.nn.cell import Cell
 from tinyseq.nn.layers import new_parameter
-from tinyseq.nn.state import restructured, same_structure
 
 
 class TorchCell(Cell):
@@ -71,15 +70,18 @@ class TorchCell(Cell):
             )
         single = input.ndim == 1
         x = input.unsqueeze(0) if single else input
-        state = self.initial_state(x.shape[0])
-        if hx is not None:
+        if hx is None:
+            state = self.initial_state(x.shape[0])
+        else:
             given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
             given = tuple(part.unsqueeze(0) for part in given) if single else given
-            if not same_structure(given, state):
-                wanted = ", ".join(f"{n} {list(s.shape[single:])}" for n, s in zip(state._fields, state, strict=True))
+            sizes = (self.output_size, self.hidden_size)[: len(self.state_names)]
+            wanted = [(x.shape[0], size) for size in sizes]
+            if [part.shape for part in given] != wanted:
                 got = ", ".join(str(list(part.shape[single:])) for part in given)
-                raise ShapeError(f"{type(self).__name__}: got hx {got}, wanted {wanted}")
-            state = restructured(given, state)
+                named = ", ".join(f"{n} {list(s[single:])}" for n, s in zip(self.state_names, wanted, strict=True))
+                raise ShapeError(f"{type(self).__name__}: got hx {got}, wanted {named}")
+            state = self.State(*given)
         _, new = self.run(self.project(x), state)
         parts = tuple(part.squeeze(0) for part in new) if single else tuple(new)
         return parts if len(parts) > 1 else parts[0]

@@ -119,7 +119,7 @@ def unroll(
                 new = map_state(lambda after, before: _keep(mask, after, before), new, state)  # noqa: B023
             state = new
             for name, part in zip(names, state):  # noqa: B905 -- strict=True takes longer
-                node = part.node if type(part) is Tensor else _name_parts(part)
+                node = part.node if type(part) is Tensor else _node_of(part)
                 if type(node) is Node:
                     node.name = name  # type: ignore[attr-defined]  # a slot
             if recorder is not None:
@@ -141,13 +141,15 @@ def unroll(
     return whole if valid is None else hide(whole, valid), state
 
 
-def _name_parts(state: Any) -> None:
-    """Give the nodes of nested states the names of their fields."""
-    if isinstance(state, tuple):
-        for name, part in zip(getattr(state, "_fields", ()), state, strict=False):
-            node = part.node if isinstance(part, Tensor) else _name_parts(part)
-            if type(node) is Node:
-                node.name = name  # type: ignore[attr-defined]  # a slot
+def _node_of(state: Any) -> Any:
+    """Return the node of a tensor; name those in a nested state by their fields instead."""
+    if isinstance(state, Tensor):
+        return state.node
+    for name, part in zip(getattr(state, "_fields", ()), state, strict=False):
+        node = _node_of(part)
+        if type(node) is Node:
+            node.name = name  # type: ignore[attr-defined]  # a slot
+    return None
 
 
 def _at(xs: Any, t: int) -> Any:
