@@ -164,6 +164,8 @@ class Compiled:
             if isinstance(error, CaptureError):
                 raise located(error) from error.__cause__
             raise
+        finally:
+            again.forget()
 
     def _note_changes(self, facts: dict[str, Any], plans: list[Plan]) -> None:
         """Count what made another capture necessary, and warn once if there are too many."""
@@ -249,7 +251,39 @@ def _words(runner: Any) -> list[str]:
 
 
 def compile(function: Any = None, *, without: Any = (), recheck: bool = True) -> Any:
-    """Return `function`, or a module, captured at its first call and replayed as one improved program afterwards."""
+    """Return `function`, or a module, that is captured at its first call and replayed as one program afterwards.
+
+    Works on whole training steps (backward, clipping, optimizer and schedule included), on functions and modules that
+    gradients flow through, and without gradients; as a decorator too. Results equal those of the uncompiled function
+    to rounding, and random numbers come from the same stream in the same order.
+
+    A plan belongs to the shapes, dtypes and `requires_grad` of the tensors among the arguments, to all other arguments,
+    to the grad mode, and to the plain values and objects that the function can see (closure, globals, attributes): when
+    one of them changes, another plan is made. The last 8 are kept. Python runs at the capture and at re-checks only
+    (the 2nd, 3rd, 4th, 8th, 16th ... call of a plan), so `print`, counters and appended lists do not happen at each
+    call. Several threads may call one compiled function, one after the other; training one model from several is not
+    supported.
+
+    Parameters
+    ----------
+    function
+        A function, a method or a module. Tensors go in and come out, alone or in tuples, lists and dictionaries.
+    without
+        Names of passes to leave out; "native" for the plain NumPy runner.
+    recheck
+        Whether to run the Python again at times, to see that it still does the same.
+
+    Raises
+    ------
+    CaptureError
+        At a call: if a value is asked for that is not known yet (`float(t)`, `if t > 0`), naming the line; or if a
+        re-check finds that the function has changed in a way that no guard can see.
+
+    >>> from tinyseq import ones
+    >>> double = compile(lambda x: x + x)
+    >>> double(ones(2)), double(ones(2))
+    (tensor([2., 2.]), tensor([2., 2.]))
+    """
     if function is None:
         return functools.partial(compile, without=without, recheck=recheck)
     if not callable(function):

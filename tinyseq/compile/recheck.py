@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyseq.backend import Array
+from tinyseq.backend import Array, is_array
 from tinyseq.compile.plan import Plan, outline
 from tinyseq.compile.record import Recorded
+from tinyseq.core.op import Op
 from tinyseq.errors import CaptureError
 from tinyseq.graph import Capture, Const, Line, Symbol
 
@@ -41,19 +42,31 @@ class Recheck(Capture):
             self.same[symbol] = known[len(self.cotangents) - 1]
         return symbol
 
-    def add(self, line: Line) -> None:
-        """Write down one line, if it is the one that was expected."""
+    def apply(self, op: Op, args: Any, params: dict[str, Any]) -> Symbol:
+        """Take one operation, if it is the one that was expected; its shape and dtype are known from then."""
         number, lines = len(self.lines), self.plan.lines
         if number >= len(lines):
-            raise CaptureError(f"the function now goes on with {line.op.name}, where it ended when captured. {_ADVICE}")
-        old = lines[number]
-        if line.op is not old.op or len(line.args) != len(old.args) or not same_params(line.params, old.params):
+            raise CaptureError(f"the function now goes on with {op.name}, where it ended when captured. {_ADVICE}")
+        old, same = lines[number], self.same
+        operands = tuple([Const(a) if is_array(a) else a for a in args])
+        agrees = op is old.op and len(operands) == len(old.args) and same_params(params, old.params)
+        if agrees:
+            for a, b in zip(operands, old.args, strict=True):
+                if same.get(a) is not b if type(a) is Symbol else not same_value(a, b):
+                    agrees = False
+        out = Symbol(old.out.shape, old.out.dtype, None, self, old.out.device)
+        line = out.line = Line(op, operands, params, out)
+        if not agrees:
             self._refuse(line, old)
-        for a, b in zip(line.args, old.args, strict=True):
-            if self.same.get(a) is not b if isinstance(a, Symbol) else not same_value(a, b):
-                self._refuse(line, old)
-        self.same[line.out] = old.out
-        super().add(line)
+        same[out] = old.out
+        self.lines.append(line)
+        return out
+
+    def forget(self) -> None:
+        """Let go of everything, without leaving the work to the cycle collector."""
+        for line in self.lines:
+            line.out.line = None
+        self.lines, self.same = [], {}
 
     def _refuse(self, line: Line, old: Line) -> None:
         raise CaptureError(

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyseq.autograd import Tensor, engine
 from tinyseq.backend import Array
+from tinyseq.compile.environment import is_foreign
 from tinyseq.compile.trees import Call, is_plain, leaves, mapped
 from tinyseq.core.dispatch import override
 from tinyseq.core.op import Op
@@ -15,9 +15,6 @@ from tinyseq.core.tape import Leaf, Node
 from tinyseq.errors import CaptureError
 from tinyseq.graph import Capture, Line, Symbol
 from tinyseq.graph.capture import Slot, set_grad
-
-_PACKAGE = str(Path(__file__).parent.parent)
-
 
 # Where a tensor that is returned, or set as a gradient, comes from. Numbers count arguments, inputs and outputs.
 
@@ -176,9 +173,9 @@ def located(error: CaptureError) -> CaptureError:
     """Return `error` with the user's line: the innermost one outside of tinyseq."""
     place, trace = "", error.__traceback__
     while trace is not None:
-        path = trace.tb_frame.f_code.co_filename
-        if not path.startswith((_PACKAGE, "<string>")):
-            place = f"\n  at {path}:{trace.tb_lineno}, in {trace.tb_frame.f_code.co_name}"
+        frame = trace.tb_frame
+        if not is_foreign(frame.f_globals.get("__name__")):
+            place = f"\n  at {frame.f_code.co_filename}:{trace.tb_lineno}, in {frame.f_code.co_name}"
         trace = trace.tb_next
     if place and "\n  at " not in str(error):
         return CaptureError(f"{error}{place}").with_traceback(error.__traceback__)

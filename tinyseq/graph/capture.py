@@ -91,12 +91,8 @@ class Capture:
         except Exception as error:
             given = ", ".join(f"{getattr(a, 'dtype', '')}{list(getattr(a, 'shape', ()))}" for a in operands)
             raise type(error)(f"{op.name}: {error}; got {given}") from error
-        self.add(line)
-        return line.out
-
-    def add(self, line: Line) -> None:
-        """Write down one line."""
         self.lines.append(line)
+        return line.out
 
     def read(self, tensor: Any) -> Any:
         """Return what the payload of `tensor` stands for now: an input, or what was last written to it."""
