@@ -1,14 +1,15 @@
-"""`python -m tinyseq`: the demo, what is installed, and a check of every operation on this machine."""
+"""`python -m tinyseq`: the demo, pictures of your code, what is installed, a check of every operation here."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
-from tinyseq.cli import demo, info, selftest
+from tinyseq.cli import demo, draw, info, selftest
 from tinyseq.errors import TinyseqError
 
 COMMANDS = {
     "demo": (demo, "train a character model on English text, in about a minute"),
+    "draw": (draw, "draw what a function or a module in a Python file computes"),
     "info": (info, "print versions and what is missing, with the command that installs it"),
     "selftest": (selftest, "check the gradients of every operation on this machine"),
 }
