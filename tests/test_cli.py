@@ -220,7 +220,7 @@ def test_a_command_is_needed(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "info", "selftest"])
+@pytest.mark.parametrize("command", ["demo", "draw", "info", "selftest"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([command, "--help"])
