@@ -1229,6 +1229,19 @@ def test_an_error_inside_tinyseq_names_the_users_line():
     assert f"test_compile.py:{function.__code__.co_firstlineno + 1}, in function" in str(caught.value)
 
 
+def test_an_error_that_the_function_catches_is_raised_all_the_same():
+    def function(x):
+        try:
+            scale = float(x.sum())  # this line
+        except RuntimeError:
+            scale = 0.0
+        return x * scale
+
+    with pytest.raises(CaptureError, match="not known") as caught:
+        ts.compile(function)(new(3))
+    assert f"test_compile.py:{function.__code__.co_firstlineno + 2}, in function" in str(caught.value)
+
+
 class Mine(Exception):
     pass
 

@@ -46,7 +46,7 @@ class Recheck(Capture):
         """Take one operation, if it is the one that was expected; its shape and dtype are known from then."""
         number, lines = len(self.lines), self.plan.lines
         if number >= len(lines):
-            raise CaptureError(f"the function now goes on with {op.name}, where it ended when captured. {_ADVICE}")
+            raise self.refusal(f"the function now goes on with {op.name}, where it ended when captured. {_ADVICE}")
         old, same = lines[number], self.same
         operands = tuple([Const(a) if is_array(a) else a for a in args])
         agrees = op is old.op and len(operands) == len(old.args) and same_params(params, old.params)
@@ -69,7 +69,7 @@ class Recheck(Capture):
         self.lines, self.same = [], {}
 
     def _refuse(self, line: Line, old: Line) -> None:
-        raise CaptureError(
+        raise self.refusal(
             f"operation {len(self.lines)} of the function has changed since it was captured: it was {shown(old)}, and "
             f"is {shown(line)} now. {_ADVICE}"
         )

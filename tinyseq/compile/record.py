@@ -123,6 +123,8 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
     try:
         with override(bottom=capture):
             result = function(*args, **kwargs)
+            if capture.refused is not None:  # the function caught it, and went on without the value
+                raise capture.refused
             after = leaves((args, kwargs))
             if len(before) != len(after) or not all(map(is_same, before, after)):
                 raise CaptureError("the function changes a list or dictionary among its arguments; return a new one")

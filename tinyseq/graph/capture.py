@@ -77,6 +77,7 @@ class Capture:
         self.replaced: set[Symbol] = set()  # what written arrays stood for before
         self.slots: dict[int, Slot] = {}  # gradients that were looked at or replaced, by identity of their owners
         self.born: dict[int, Array] = {}  # arrays made of Python data by the function itself
+        self.refused: CaptureError | None = None
         self.cotangents: list[Symbol] = []  # gradients that are to come from outside
 
     # What operations ask for
@@ -104,7 +105,7 @@ class Capture:
             return self.current.get(self.places.get(payload, payload), payload)
         node = tensor.node
         if node is not None and node.edges and node.seq < self.started and STATE.get().grad:
-            raise CaptureError(
+            raise self.refusal(
                 "a tensor from outside of the function has a history that gradients would flow into; pass it to the "
                 "function as an argument, or detach() it"
             )
@@ -117,7 +118,7 @@ class Capture:
         target = self.read(tensor)
         payload = tensor.payload
         if isinstance(payload, Symbol) and payload.line is not None and payload.line.op.view:
-            raise CaptureError(
+            raise self.refusal(
                 f"a tensor that may be a view ({payload.line.op.name}) was modified in place; this cannot be captured. "
                 "Write to the whole (x[i] = value), or to a clone()"
             )
@@ -162,7 +163,7 @@ class Capture:
     def know(self, tensor: Any, what: str) -> None:
         """Raise, unless the values are constants that the function made itself."""
         if id(tensor.payload) not in self.born:
-            raise CaptureError(
+            raise self.refusal(
                 f"{what}: a value is not known while a function is being captured; return the tensor and look at it "
                 "outside, use where(condition, x, y) in place of a branch, or pass a Python number or list"
             )
@@ -196,6 +197,11 @@ class Capture:
         """Return what was recorded; `outputs` are payloads, of which the last values are returned."""
         return Graph([s for _, s in self.inputs.values()], self.lines, [self.current.get(o, o) for o in outputs])
 
+    def refusal(self, message: str) -> CaptureError:
+        """Return the error that says why this cannot be captured, and remember it in case that someone catches it."""
+        self.refused = CaptureError(message)
+        return self.refused
+
     def _slot(self, holder: Any, peeked: bool) -> None:
         owner = owner_of(holder)
         if id(owner) not in self.slots:
@@ -203,14 +209,14 @@ class Capture:
 
     def _check_owner(self, payload: Symbol) -> None:
         if payload.owner is not self:
-            raise CaptureError("a tensor of another captured function was used; return it from that function")
+            raise self.refusal("a tensor of another captured function was used; return it from that function")
 
     def _check_view(self, payload: Symbol) -> None:
         """Raise if `payload` may be a view of memory that was written to since."""
         line = payload.line
         while line is not None and line.op.view and isinstance(line.args[0], Symbol):
             if line.args[0] in self.replaced:
-                raise CaptureError(
+                raise self.refusal(
                     f"a tensor that may be a view ({payload.line.op.name if payload.line else ''}) is used after the "
                     "memory that it looks at was modified in place; this cannot be captured. Take the view after the "
                     "write, or of a clone()"
