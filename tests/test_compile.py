@@ -1242,6 +1242,15 @@ def test_an_error_that_the_function_catches_is_raised_all_the_same():
     assert f"test_compile.py:{function.__code__.co_firstlineno + 2}, in function" in str(caught.value)
 
 
+def test_lengths_may_be_a_tensor():
+    rnn = nn.Bidirectional(nn.GRUCell(3, 4), nn.GRUCell(3, 4))
+    compiled = ts.compile(lambda x, lengths: rnn(x, lengths=lengths)[0])
+    x = new(4, 2, 3)
+    for lengths in ([4, 2], [1, 3], [2, 4]):
+        close(compiled(x, ts.tensor(lengths)), rnn(x, lengths=ts.tensor(lengths))[0])
+    assert compiled._captures == 1
+
+
 class Mine(Exception):
     pass
 

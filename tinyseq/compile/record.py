@@ -123,8 +123,8 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
     try:
         with override(bottom=capture):
             result = function(*args, **kwargs)
-            if capture.refused is not None:  # the function caught it, and went on without the value
-                raise capture.refused
+            for refused in filter(caught_by_user, capture.refused):
+                raise refused
             after = leaves((args, kwargs))
             if len(before) != len(after) or not all(map(is_same, before, after)):
                 raise CaptureError("the function changes a list or dictionary among its arguments; return a new one")
@@ -136,6 +136,11 @@ def record(function: Callable[..., Any], call: Call, known: frozenset[int], capt
     if problem:
         raise CaptureError(problem)
     return recorder.found
+
+
+def caught_by_user(error: CaptureError) -> bool:
+    """Tell whether the function caught a refusal, and went on without the value; tinyseq's own code may do that."""
+    return error.__traceback__ is not None and not is_foreign(error.__traceback__.tb_frame.f_globals.get("__name__"))
 
 
 def is_same(a: Any, b: Any) -> bool:

@@ -77,7 +77,7 @@ class Capture:
         self.replaced: set[Symbol] = set()  # what written arrays stood for before
         self.slots: dict[int, Slot] = {}  # gradients that were looked at or replaced, by identity of their owners
         self.born: dict[int, Array] = {}  # arrays made of Python data by the function itself
-        self.refused: CaptureError | None = None
+        self.refused: list[CaptureError] = []
         self.cotangents: list[Symbol] = []  # gradients that are to come from outside
 
     # What operations ask for
@@ -199,8 +199,8 @@ class Capture:
 
     def refusal(self, message: str) -> CaptureError:
         """Return the error that says why this cannot be captured, and remember it in case that someone catches it."""
-        self.refused = CaptureError(message)
-        return self.refused
+        self.refused.append(CaptureError(message))
+        return self.refused[-1]
 
     def _slot(self, holder: Any, peeked: bool) -> None:
         owner = owner_of(holder)
