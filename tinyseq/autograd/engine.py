@@ -120,29 +120,34 @@ class Walk:
             if create_graph or type(node) is not Node:
                 pulled = self.pull_any(node, g)
             else:  # what node.pull does, without the call
-                if node.kept is RELEASED or last_write() > node.seq:
+                kept = node.kept
+                if kept is RELEASED or last_write() > node.seq:
                     node.check_saved()
-                pulled = node.layout.pull(g, node.kept)
+                pulled = node.layout.pull(g, kept)
             if anomaly:
                 check_finite(node, pulled)
             if release:
                 node.release()
             for edge, part in zip(edges, pulled):  # noqa: B905 -- strict doubles the cost of the loop
-                if part is None:
-                    continue
                 held = pending.get(edge)
-                if type(part) not in PARTIAL and part.shape != edge.shape:
-                    part = self.fit(node, edge, part)
-                if type(part) in PARTIAL:
-                    if type(held) is not Received:
-                        held = pending[edge] = Received(held)
-                    held.add(part)
-                elif held is None:
-                    pending[edge] = part
-                elif type(held) is Received:
-                    held.add(part)
-                else:
-                    pending[edge] = held + part
+                if type(part) is not _Array or type(held) is Received or part.shape != edge.shape:
+                    self.receive(node, edge, part)
+                else:  # what receive does with nearly all gradients, without the call
+                    pending[edge] = part if held is None else held + part
+
+    def receive(self, node: Node, edge: Any, part: Any) -> None:
+        """Add what `node` hands to `edge`."""
+        if part is None:
+            return
+        if type(part) not in PARTIAL and part.shape != edge.shape:
+            part = self.fit(node, edge, part)
+        held = self.pending.get(edge)
+        if type(part) in PARTIAL and type(held) is not Received:
+            held = self.pending[edge] = Received(held)
+        if type(held) is Received:
+            held.add(part)
+        else:
+            self.pending[edge] = part if held is None else held + part
 
     def fit(self, node: Node, edge: Any, g: Any) -> Any:
         """Undo broadcasting; refuse any other gradient of the wrong shape."""

@@ -8,7 +8,7 @@ core at (1, 32): `x + y` costs 1.3 us on this path and 3.0 us through `bind`.
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -229,6 +229,24 @@ def _unary_with_parameters(op: Op) -> Callable[..., Any]:
         return x.plain(out, Node(layout, (node,), kept, params, out.shape, state.scope))
 
     return call
+
+
+def each(operation: Any, x: Any, calls: Sequence[dict[str, Any]]) -> list[Any]:
+    """Return what `operation` makes of one value with each of several sets of parameters: the parts of a split.
+
+    They share what a single call looks up; four gates of (1, 32) take 5 us in place of 10.
+    """
+    op, state = operation.op, STATE.get()
+    plain = isinstance(x, Tracked) and type(x.payload) is _Array and state.bottom is EAGER
+    if not plain or x.node is None or not state.grad:
+        return [operation(x, **params) for params in calls]
+    payload, make, scope, forward = x.payload, x.plain, state.scope, op.forward
+    layout, edges, operands = op.layout(1, 1), (x.node,), (x.payload,)
+    parts = []
+    for params in calls:
+        out = forward(np, payload, **params)
+        parts.append(make(out, Node(layout, edges, layout.keep(out, operands, params), params, out.shape, scope)))
+    return parts
 
 
 def _binary(op: Op) -> Callable[..., Any]:

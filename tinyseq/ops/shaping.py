@@ -11,6 +11,7 @@ from tinyseq.core.op import Value
 from tinyseq.core.partial import Placed
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Dims, Shape, dim_of
+from tinyseq.core.tape import each
 from tinyseq.errors import ArgumentError, ShapeError
 
 
@@ -242,7 +243,7 @@ def squeeze(x: Value, dim: Any = None) -> Value:
 def unbind(x: Value, dim: int = 0) -> list[Value]:
     """Return the slices of `x` along `dim`, each without it."""
     d = dim_of(dim, len(x.shape))
-    return [select_(x, dim=d, index=i) for i in range(x.shape[d])]
+    return each(select_, x, [{"dim": d, "index": i} for i in range(x.shape[d])])
 
 
 def split(x: Value, split_size: Any, dim: int = 0) -> list[Value]:
@@ -258,7 +259,7 @@ def split(x: Value, split_size: Any, dim: int = 0) -> list[Value]:
         if sum(sizes) != size or min(sizes, default=0) < 0:
             raise ShapeError(f"split: sizes {sizes} do not add up to size {size} of dim {dim}")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
-    return [narrow_(x, dim=d, start=a, stop=a + n) for a, n in zip(starts, sizes, strict=True)]
+    return each(narrow_, x, [{"dim": d, "start": a, "stop": a + n} for a, n in zip(starts, sizes, strict=True)])
 
 
 def chunk(x: Value, chunks: int, dim: int = 0) -> list[Value]:
@@ -266,8 +267,10 @@ def chunk(x: Value, chunks: int, dim: int = 0) -> list[Value]:
     if chunks < 1:
         raise ArgumentError(f"chunk: got chunks {chunks}, wanted at least 1")
     d = dim_of(dim, len(x.shape))
-    size = -(-x.shape[d] // chunks)
-    return [narrow_(x, dim=d, start=a, stop=min(a + size, x.shape[d])) for a in range(0, x.shape[d] or 1, size or 1)]
+    whole = x.shape[d]
+    size = -(-whole // chunks)
+    cuts = range(0, whole or 1, size or 1)
+    return each(narrow_, x, [{"dim": d, "start": a, "stop": min(a + size, whole)} for a in cuts])
 
 
 @op(shape=lambda x, *, dim: x, view=True, samples=(Sample(((2, 3, 4),), params={"dim": (0, 2)}),))
