@@ -35,11 +35,11 @@ class JacobianNorms:
     steps: Array
     norms: Array
 
-    def plot(self, ax: Any = None) -> Any:
-        """Draw a heat map on a logarithmic scale; return the matplotlib axes."""
+    def plot(self, ax: Any = None, *, limits: tuple[float, float] | None = None) -> Any:
+        """Draw a heat map on a logarithmic scale, which `limits` can fix; return the matplotlib axes."""
         s = self.name
         ax = plots.new_axes(ax, f"|d{s}_t / d{s}_k|", "earlier step k", "later step t", size=(5.0, 4.2))
-        return plots.log_image(ax, self.norms, self.steps, self.steps, label="factor")
+        return plots.log_image(ax, self.norms, self.steps, self.steps, label="factor", limits=limits)
 
 
 def jacobian_norms(

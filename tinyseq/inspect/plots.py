@@ -73,12 +73,14 @@ def image(ax: Any, values: Array, rows: Array, columns: Array, *, label: str, **
     return ax
 
 
-def log_image(ax: Any, values: Array, rows: Array, columns: Array, *, label: str) -> Any:
-    """Draw a heat map with a logarithmic scale of at most twelve powers of ten; zeros have the lowest colour."""
+def log_image(
+    ax: Any, values: Array, rows: Array, columns: Array, *, label: str, limits: tuple[float, float] | None = None
+) -> Any:
+    """Draw a heat map with a logarithmic scale, of at most twelve powers of ten unless `limits` say otherwise."""
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (float(known.min()), float(known.max())) if known.size else (1.0, 1.0)
-    low = max(low, high * 1e-12)
-    norm = _matplotlib("colors").LogNorm(low, max(high, low * 1.001))
+    low, high = limits or (max(low, high * 1e-12), max(high, low * 1.001))
+    norm = _matplotlib("colors").LogNorm(low, high, clip=True)
     shown = np.where(values < low, low, values)
     return image(ax, shown, rows, columns, label=label, norm=norm, cmap="cividis")
 
