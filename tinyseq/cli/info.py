@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import os
 import platform
 from importlib import metadata
@@ -80,6 +81,8 @@ def _renderer() -> str:
 
 
 def _gpu() -> str:
+    if importlib.util.find_spec("cupy") is None:
+        return 'none used; with an NVIDIA GPU: pip install "tinyseq[cuda]"'
     try:
         library = cupy()
         properties = library.cuda.runtime.getDeviceProperties(0)
