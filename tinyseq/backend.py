@@ -26,7 +26,7 @@ class Device(NamedTuple):
     """
 
     type: str
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # hides tuple.index, as torch.device has it
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

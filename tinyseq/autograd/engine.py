@@ -153,7 +153,7 @@ class Walk:
         """Undo broadcasting; refuse any other gradient of the wrong shape."""
         if not node.layout.op.elementwise:
             raise ShapeError(
-                f"{node.label}: its gradient rule returned shape {list(g.shape)} for an input of shape {list(edge.shape)}"
+                f"{node.label}: its gradient rule returned shape {list(g.shape)}, the input has {list(edge.shape)}"
             )
         lead = len(g.shape) - len(edge.shape)
         if edge.shape and lead and g.shape[lead:] == edge.shape:

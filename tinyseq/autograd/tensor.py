@@ -14,7 +14,7 @@ from tinyseq.autograd.operands import fit_operands
 from tinyseq.autograd.sharing import is_expanded, kept_by, seen_elsewhere
 from tinyseq.backend import CPU, Array, Device, as_device, device_of, is_array
 from tinyseq.core import dtypes
-from tinyseq.core.dispatch import EAGER, STATE, TOP, Eager
+from tinyseq.core.dispatch import STATE, TOP, Eager
 from tinyseq.core.op import Op
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import Leaf, Node, Tracked, stamp_write
@@ -79,7 +79,9 @@ class Tensor(Tracked, InPlace, ArrayMethods):
         """Start or stop collecting gradients in this leaf tensor."""
         if isinstance(self.node, Node):
             if not requires_grad:
-                raise GradientError("requires_grad_(False): only leaf tensors can stop requiring gradients; use detach()")
+                raise GradientError(
+                    "requires_grad_(False): only leaf tensors can stop requiring gradients; use detach()"
+                )
         elif requires_grad and self.node is None:
             if not dtypes.is_floating(self.dtype):
                 raise DTypeError(f"requires_grad_: got dtype {self.dtype}; only floating-point tensors have gradients")
@@ -163,7 +165,7 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     @property
     def data(self) -> "Tensor":
-        """This tensor without its history; assigning replaces the contents."""
+        """The tensor without its history; assigning replaces the contents."""
         return self.detach()
 
     @data.setter

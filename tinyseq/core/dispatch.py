@@ -117,13 +117,16 @@ class Scope(NamedTuple):
     step: int | None = None
 
 
+NO_SCOPE = Scope()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What an operation must know of the context that it is called in."""
 
     grad: bool = True
     bottom: Any = EAGER
-    scope: Scope = Scope()
+    scope: Scope = NO_SCOPE
     inference: bool = False
     anomaly: bool = False
 

@@ -89,8 +89,8 @@ class Op:
         """Give one gradient rule per input; a rule's own parameter names say what it needs.
 
         A rule may name `g` (the incoming gradient), `out`, any input, `<input>_shape`, `<input>_dtype`, and any
-        parameter of the forward rule; nothing else is kept for backward. The rule of a variadic input returns one gradient for
-        each of its members.
+        parameter of the forward rule; nothing else is kept for backward. The rule of a variadic input returns one
+        gradient for each of its members.
         """
         of_inputs = {f"{i}_{what}" for i in self.inputs for what in ("shape", "dtype")}
         allowed = {"g", "out", *self.__signature__.parameters, *of_inputs}

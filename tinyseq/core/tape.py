@@ -35,6 +35,8 @@ class Node:
 
     __slots__ = ("__weakref__", "edges", "hooks", "kept", "layout", "name", "params", "scope", "seq", "shape", "trace")
 
+    trace: str  # the user's lines, where anomaly detection is on
+
     def __init__(
         self,
         layout: Layout,
@@ -44,7 +46,8 @@ class Node:
         shape: Shape,
         scope: Scope,
     ) -> None:
-        self.layout, self.edges, self.kept, self.params = layout, edges, kept, params
+        self.layout, self.edges, self.params = layout, edges, params
+        self.kept: Any = kept
         self.shape, self.scope, self.seq, self.hooks = shape, scope, next(CLOCK), None
 
     @property
@@ -102,7 +105,8 @@ class Leaf:
     next_functions = ()
 
     def __init__(self, shape: Shape) -> None:
-        self.shape, self.grad, self.hooks, self.seq = shape, None, None, next(CLOCK)
+        self.shape, self.hooks, self.seq = shape, None, next(CLOCK)
+        self.grad: Any = None
 
     def __repr__(self) -> str:
         return f"<leaf {list(self.shape)}>"
@@ -157,6 +161,7 @@ def written_at(value: Any) -> int:
 
 # The short path
 
+
 def shortcut(op: Op) -> Callable[..., Any]:
     """Return the function that users call for `op`."""
     if op.quiet or op.variadic or len(op.inputs) not in (1, 2) or (len(op.inputs) == 2 and op.parameters):
@@ -166,11 +171,15 @@ def shortcut(op: Op) -> Callable[..., Any]:
     return _unary_with_parameters(op) if op.parameters else _unary(op)
 
 
+def _is_plain(value: Any) -> bool:
+    return type(value) is _Array
+
+
 def _general(op: Op) -> Callable[..., Any]:
     forward, quiet = op.forward, op.quiet
 
     def call(*args: Any, **params: Any) -> Any:
-        if args and not quiet and all([type(a) is _Array for a in args]) and STATE.get().bottom is EAGER:
+        if args and not quiet and all(map(_is_plain, args)) and STATE.get().bottom is EAGER:
             return forward(np, *args, **params)  # a gradient rule at work
         return bind(op, args, params)
 
@@ -254,6 +263,7 @@ def _binary(op: Op) -> Callable[..., Any]:
 
     def call(x: Any, y: Any) -> Any:
         state = STATE.get()
+        edges: tuple[Any, ...]
         if isinstance(x, Tracked):
             a = x.payload
             plain = x.plain

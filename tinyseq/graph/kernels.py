@@ -262,7 +262,11 @@ def _body(kernel: Kernel, prefix: str, width: int, at: str) -> list[str]:
         values = {}
         for name, (source, value) in zip(names, step.args, strict=True):
             values[name] = (
-                load(value) if source == "load" else results[value] if source == "step" else (p.number(float.fromhex(value)), "f")
+                load(value)
+                if source == "load"
+                else results[value]
+                if source == "step"
+                else (p.number(float.fromhex(value)), "f")
             )
         out = p.formula(tree, values)
         out = (p.as_float(out), "f") if step.kind == "f" else (p.as_bool(out), "b")

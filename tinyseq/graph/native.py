@@ -133,7 +133,11 @@ class Native:
         at: dict[Symbol, int] = {}
         for line in cluster:
             args = tuple(
-                ("step", at[a]) if a in at else ("load", number[a]) if isinstance(a, Symbol) else ("number", float(a).hex())
+                ("step", at[a])
+                if a in at
+                else ("load", number[a])
+                if isinstance(a, Symbol)
+                else ("number", float(a).hex())
                 for a in line.args
             )
             names = _in_formula_order(line, args)
