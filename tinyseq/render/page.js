@@ -14,16 +14,31 @@
   for (const e of svg.querySelectorAll("[data-e]")) for (const n of e.dataset.e.split(" ")) put(links, +n, e);
   const into = D.nodes.map(() => []), out = D.nodes.map(() => []);
   D.links.forEach(([a, b], i) => { into[b].push(i); out[a].push(i); });
+  for (const [n, m] of D.same) {  // what is drawn once for all time steps stands for the node of each
+    for (const e of nodes.get(m)) put(nodes, n, e);
+    into[n].forEach((l, i) => {
+      const other = into[m][i];
+      if (!links.has(l)) for (const e of links.get(other) || []) put(links, l, e);
+      if (!uses.has(l) && uses.has(other)) uses.set(l, uses.get(other));
+    });
+  }
   const forward = D.nodes.map((n, i) => i).filter((i) => D.nodes[i].op !== "leaf");
   const F = forward.length, N = F + D.walk.length;
   let k = 0, timer = 0, found = [], at = -1;
 
   // What is lit
 
-  const mark = (elements, name, on) => { for (const e of elements || []) e.classList.toggle(name, on); };
+  const counts = { on: new Map(), bk: new Map(), cur: new Map() };  // several steps may light one element
+  function mark(elements, name, on) {
+    for (const e of elements || []) {
+      const count = (counts[name].get(e) || 0) + (on ? 1 : -1);
+      counts[name].set(e, count);
+      e.classList.toggle(name, count > 0);
+    }
+  }
   const markLeaf = (link, name, on) => {  // the chip of one use, or the node where there is no chip
     const use = uses.get(link);
-    if (use) use.classList.toggle(name, on);
+    if (use) mark([use], name, on);
     else if (D.nodes[D.links[link][0]].op === "leaf") mark(nodes.get(D.links[link][0]), name, on);
   };
   function apply(step, on) {
@@ -130,7 +145,17 @@
 
   let x = 0, y = 0, scale = 1;
   const W = svg.viewBox.baseVal.width, H = svg.viewBox.baseVal.height;
-  const move = () => { stage.style.transform = `translate(${x}px,${y}px) scale(${scale})`; };
+  let drawn = 0, sharpen = 0;  // the scale at which the browser has drawn the layer, which it keeps while it is moved
+  function move() {
+    stage.style.transform = `translate(${x}px,${y}px) scale(${scale})`;
+    if (scale === drawn) return;
+    clearTimeout(sharpen);
+    sharpen = setTimeout(() => {
+      drawn = scale;
+      stage.style.willChange = "auto";
+      requestAnimationFrame(() => requestAnimationFrame(() => { stage.style.willChange = "transform"; }));
+    }, 120);
+  }
   function zoom(by, px, py) {
     const next = Math.max(0.02, Math.min(8, scale * by));
     x = px - (px - x) * next / scale; y = py - (py - y) * next / scale; scale = next; move();
@@ -170,16 +195,16 @@
     lit = [...(nodes.get(n) || [])];
     for (const l of [...out[n], ...into[n]]) lit.push(...(links.get(l) || []));
     for (const e of lit) e.classList.add("lit");
-  }
-  svg.addEventListener("pointerover", (e) => {
-    const g = e.target.closest("[data-n]");
-    if (held) return;
-    if (!g) { if (lit.length) { unlight(); describe(); } return; }
-    const n = +g.dataset.n, panel = $("panel");
-    light(n);
+    const panel = $("panel");
     panel.replaceChildren();
     about(n, panel);
     if (D.nodes[n].op === "leaf" && out[n].length > 1) weightTable(n, D.walk.length, panel);
+  }
+  const dim = () => { if (lit.length) { unlight(); describe(); } };
+  svg.addEventListener("pointerover", (e) => {
+    const g = e.target.closest("[data-n]");
+    if (held) return;
+    if (g) light(+g.dataset.n); else dim();
   });
 
   // Controls
@@ -193,23 +218,25 @@
   }
   function search(next) {
     const wanted = $("find").value.trim().toLowerCase();
-    if (!wanted) { found = []; unlight(); return; }
+    if (!wanted) { found = []; $("hits").textContent = ""; dim(); return; }
     if (!next) {
       found = D.nodes.map((m, i) => i).filter((i) => `${D.nodes[i].name} ${D.nodes[i].op} ${D.nodes[i].path} t=${D.nodes[i].step}`.toLowerCase().includes(wanted) && nodes.has(i));
       at = -1;
     }
-    if (!found.length) { $("hits").textContent = "none"; unlight(); return; }
+    if (!found.length) { $("hits").textContent = "none"; dim(); return; }
     at = (at + 1) % found.length;
     $("hits").textContent = `${at + 1} of ${found.length}`;
     light(found[at]); reveal(found[at]);
   }
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const theme = (name) => { root.dataset.theme = name; };
-  theme(dark.matches ? "dark" : "light");
+  const dark = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
+  let chosen = dark.matches ? "dark" : "light";
+  const theme = (name) => { chosen = name; root.dataset.theme = paper.matches ? "light" : name; };
+  theme(chosen);
   dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
+  paper.addEventListener("change", () => theme(chosen));
   const actions = {
     first: () => go(0), prev: () => go(k - 1), play, next: () => go(k + 1), last: () => go(N), backward: () => go(F + 1),
-    fit, theme: () => theme(root.dataset.theme === "dark" ? "light" : "dark"),
+    fit, theme: () => theme(chosen === "dark" ? "light" : "dark"),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", () => { if (id !== "play") stop(); action(); });
   $("slider").max = N;

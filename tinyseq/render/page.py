@@ -8,6 +8,7 @@ import base64
 import hashlib
 import html
 import json
+from collections import Counter
 from dataclasses import replace
 from importlib import resources
 from typing import Any
@@ -52,7 +53,7 @@ def page(picture: Picture, model: Model, title: str) -> str:
         '<output id="count" role="status"></output></nav>\n'
         f'<main><div id="view"><div id="stage">{drawn}</div></div>'
         '<aside id="panel" aria-live="polite"></aside></main>\n'
-        f'<script id="data" type="application/json">{_json(_data(model))}</script>\n'
+        f'<script id="data" type="application/json">{_json(_data(picture, model))}</script>\n'
         f"<script>{script}</script></body></html>\n"
     )
 
@@ -62,7 +63,7 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _data(model: Model) -> dict[str, Any]:
+def _data(picture: Picture, model: Model) -> dict[str, Any]:
     nodes = [
         {
             "op": i.op,
@@ -79,7 +80,21 @@ def _data(model: Model) -> dict[str, Any]:
     ]
     links = [[k.source, k.target, _short(k.gradient)] for k in model.links]
     walk = [[item, list(passed)] for item, passed in model.walk]
-    return {"nodes": nodes, "links": links, "walk": walk, "notes": model.notes}
+    return {"nodes": nodes, "links": links, "walk": walk, "notes": model.notes, "same": _same(picture, model)}
+
+
+def _same(picture: Picture, model: Model) -> list[tuple[int, int]]:
+    """Pair each item that is not drawn with the drawn one that is the same part of another time step."""
+    drawn = {int(value) for b in picture.boxes if not b.chip for name, value in b.data if name == "data-n"}
+    keys: list[tuple[Any, ...]] = []
+    seen: Counter[tuple[Any, ...]] = Counter()
+    for item in model.items:
+        kind = (item.path, item.op, item.name)
+        keys.append((*kind, seen[item.step, *kind]))
+        seen[item.step, *kind] += 1
+    stepped = [i for i, item in enumerate(model.items) if item.step is not None]
+    shown = {keys[i]: i for i in stepped if i in drawn}
+    return [(i, shown[keys[i]]) for i in stepped if i not in drawn and keys[i] in shown]
 
 
 def _short(x: float | None) -> float | None:
