@@ -102,7 +102,7 @@ class Picture:
 
 CSS = f"""
 .ts{{font-family:{style.FONT};font-size:{style.SIZE:g}px}}
-.ts .bg{{fill:#fff}}.ts text{{fill:#1c2430;text-anchor:middle}}.ts .s{{font-size:{style.SMALL:g}px;fill:#667080}}
+.ts .bg{{fill:#fff}}.ts text{{fill:#1c2430;text-anchor:middle}}.ts .s{{font-size:{style.SMALL:g}px;fill:#535c6a}}
 .ts .b{{font-weight:bold}}.ts .c{{font-size:10px;fill:#4b5563;text-anchor:start}}
 .ts .f{{fill:#8891a0;fill-opacity:.06;stroke:#aab2bf;stroke-width:.8}}.ts .t{{fill:#fff;stroke:#8590a2;stroke-width:1}}
 .ts .l{{font-size:9px;fill:#6b7688;text-anchor:start}}
@@ -351,5 +351,5 @@ def _html(line: str, main: bool, chip: bool) -> str:
     name, _, rest = line.partition("\t")
     size = (9.5 if chip else style.SIZE) if main else style.SMALL
     text = f"<b>{html.escape(name)}</b>{html.escape(rest)}" if rest else html.escape(name)
-    color = "#1c2430" if main else "#667080"
+    color = "#1c2430" if main else "#535c6a"
     return f'<font point-size="{size}" color="{color}">{text or " "}</font>'

@@ -130,9 +130,9 @@ def _between(a: Point, b: Point) -> Point:
 def _strips(g: graphviz.Digraph, up: Up, picture: Picture) -> None:
     for s in picture.strips:
         left = min((c.x for c in s.cells), default=0.0)
-        _text(g, up, (left - 7 - style.text_width(s.label, 8.5), s.y + 6.5), s.label, 8.5, "#667080")
+        _text(g, up, (left - 7 - style.text_width(s.label, 8.5), s.y + 6.5), s.label, 8.5, "#535c6a")
         for c in s.cells:
-            color, ink = "#ffffff", "#667080"
+            color, ink = "#ffffff", "#535c6a"
             if c.level is not None:
                 color, ink = style.RAMP[c.level], style.INK[c.level]
             elif c.share is not None:
@@ -151,7 +151,7 @@ def _scale(g: graphviz.Digraph, up: Up, picture: Picture, y: float) -> None:
     for level in range(style.LEVELS + 1):
         if level % every == 0:
             power = picture.scale.top - picture.scale.decades + level // every
-            _text(g, up, (x - 8, y + 6), f"1e{power}", 8.5, "#667080")
+            _text(g, up, (x - 8, y + 6), f"1e{power}", 8.5, "#535c6a")
         if level < style.LEVELS:
             points = ((x, y - 4), (x + 10, y - 4), (x + 20, y - 4), (x + 30, y - 4))
             sample = 10.0 ** (picture.scale.top - picture.scale.decades * (1 - (level + 0.5) / style.LEVELS))
