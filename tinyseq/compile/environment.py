@@ -289,6 +289,8 @@ class Environment:
         kind = value if isinstance(value, type) else type(value)
         if is_ours(kind):
             return not (name.startswith("_") and type(v) is dict)  # private dictionaries are caches
+        if name.startswith("_") and type(v) is dict and is_module(value) and name in base_names(kind):
+            return False  # a cache as well, of a class that inherits it
         if name in self._mentioned or name in base_names(kind) or not self._mentioned.isdisjoint(_BY_NAME):
             return not (isinstance(value, type) and name in ("__dict__", "__weakref__", "__module__", "__doc__"))
         if isinstance(value, type):
