@@ -25,6 +25,7 @@ from tqdm import tqdm
 from tinyseq import nn, optim
 from tinyseq.autograd.creation import randn
 from tinyseq.backend import as_device, namespace_on
+from tinyseq.blas import limited_blas
 from tinyseq.cli.characters import LAYERS, CharacterModel, Corpus, detached, held_out_bits, written
 from tinyseq.cli.info import THREAD_VARIABLES
 from tinyseq.compile import compile
@@ -34,7 +35,6 @@ from tinyseq.nn import functional as F
 from tinyseq.ops.random import manual_seed
 from tinyseq.render import draw
 from tinyseq.serialization import save
-from tinyseq.threads import limited_blas
 
 BATCH_SIZE, BPTT_STEPS = 32, 64
 LEARNING_RATE, LARGEST_NORM = 3e-3, 1.0

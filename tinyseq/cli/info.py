@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from tinyseq.backend import cupy
+from tinyseq.blas import blas_threads
 from tinyseq.errors import DeviceError, RenderError
 from tinyseq.render import engines
-from tinyseq.threads import blas_threads
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinyseq.backend import CPU, Array
+from tinyseq.blas import openblas
 from tinyseq.core import dtypes
 from tinyseq.graph import threads
-from tinyseq.graph.blas import openblas
 from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
@@ -29,7 +29,12 @@ def can_run(graph: Graph) -> bool:
     """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
     values = [*graph.inputs, *(line.out for line in graph)]
     on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
-    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and openblas() is not None
+    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and _has_products()
+
+
+def _has_products() -> bool:
+    library = openblas()
+    return library is not None and bool(library.gemm and library.gemv)
 
 
 class Native:
@@ -311,7 +316,7 @@ class Native:
         if moved:
             for look in self.rebuild:
                 look()
-        with self.blas.on_one_thread():
+        with self.blas.limited(1):
             for step in self.steps:
                 step()
         return [self._array(place).copy() if place is not None else value for place, value in self.results]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinyseq.blas import blas_threads
 from tinyseq.errors import ArgumentError
-from tinyseq.graph.blas import openblas
 from tinyseq.graph.kernels import Kernel
 from tinyseq.graph.places import Place
 
@@ -26,15 +26,11 @@ HANDING, WAITING = 100e-6, 2e-6
 FLOPS, ELEMENTS = 8e10, 1e9  # what one core does in a second, roughly
 MOST_WATCHED = 2048  # jobs between barriers: bounds the search for shares that touch
 
-_threads: int | None = None
+_threads = min(os.cpu_count() or 1, blas_threads() or 1)
 
 
 def get_num_threads() -> int:
     """Return how many cores a compiled program may use: at first as many as NumPy's BLAS would."""
-    global _threads
-    if _threads is None:
-        library = openblas()
-        _threads = min(os.cpu_count() or 1, library.threads() if library else 1)
     return _threads
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinyseq.threads import _library, blas_threads, limited_blas
+from tinyseq.blas import blas_threads, limited_blas, openblas
 
 
 def test_the_limit_holds_inside_and_is_lifted_after_an_error():
@@ -29,11 +29,11 @@ def test_the_limit_never_raises_the_number():
 
 @pytest.mark.skipif("openblas" not in str(np.show_config(mode="dicts")), reason="NumPy uses another BLAS")
 def test_the_library_of_numpy_is_found():
-    assert _library() is not None
+    assert openblas() is not None
     assert blas_threads() >= 1
 
 
 def test_without_openblas_nothing_happens(monkeypatch):
-    monkeypatch.setattr("tinyseq.threads._library", lambda: None)
+    monkeypatch.setattr("tinyseq.blas.openblas", lambda: None)
     with limited_blas(1):
         assert blas_threads() is None
