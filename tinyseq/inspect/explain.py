@@ -40,7 +40,7 @@ class Check:
     text: str
     size: float
     error: float
-    way: str  # "matrices" or "finite differences"
+    way: str  # "matrices", "one walk" of the engine, or finite "differences"
     passed: bool
 
 
@@ -182,7 +182,7 @@ class _Teller:
         failed = [check for check in self.checks if not check.passed]
         verdict = "all passed" if not failed else f"{len(failed)} FAILED: " + "; ".join(c.text for c in failed[:5])
         self.lines += ["", f"{len(self.checks)} checks, {verdict}."]
-        return Explanation(self.steps, *norms, tables, self.checks, "\n".join(self.lines))
+        return Explanation(self.steps, *norms, tables, self.checks, "\n".join([line.rstrip() for line in self.lines]))
 
     # The states
 
@@ -197,20 +197,20 @@ class _Teller:
                 _norm(a) for a in (terms.at(terms.direct, k), terms.at(terms.carried, k), terms.arriving(k))
             )
             direct[k], carried[k], arriving[k] = own, handed, all_
-            said = []
+            said: list[Check] = []
             factor = f"{terms.factor(k + 1):9.4f}" if k < last else f"{'-':>9}"
             if k < last:
                 again = terms.back(k + 1, terms.arriving(k + 1))
                 error = max(_error(terms.carried[k, key], again[key]) for key in again)
                 said.append(self._check(f"λ_{self.steps[k]}: from step t+1", handed, error, "matrices"))
             said += self._nudged_states(k)
-            self.lines.append(f"{self.steps[k]:>8}{own:13.5g}{handed:13.5g}{all_:13.5g}{factor}   {', '.join(said)}")
+            self.lines.append(f"{self.steps[k]:>8}{own:13.5g}{handed:13.5g}{all_:13.5g}{factor}   {_said(said)}")
         self.lines.append(
             "factor: the largest singular value of ds_t+1/ds_t; the carried gradient grows at most by it."
         )
         return direct, carried, arriving
 
-    def _nudged_states(self, k: int) -> list[str]:
+    def _nudged_states(self, k: int) -> list[Check]:
         if self.rerun is None:
             return []
         said = []
@@ -251,9 +251,9 @@ class _Teller:
         self._written_out(norms, leaf)
         said = [
             self._check(f"{name}: {count} terms", size(total), worst, "matrices"),
-            self._check(f"{name}: sum of the terms", size(total), apart, "matrices"),
+            self._check(f"{name}: sum of the terms", size(total), apart, "one walk"),
         ]
-        self.lines.append(f"checks: each term {said[0]}; the sums over t, against one walk of the engine, {said[1]}")
+        self.lines.append(f"checks: each term by {_said(said[:1])}; their sums over t by {_said(said[1:])}")
         if self.rerun is not None and isinstance(weight, Tensor):
             self._nudged_weight(name, weight, whole)
         return norms
@@ -299,21 +299,21 @@ class _Teller:
                 )
                 for k in sorted(whole)
             ]
-            self.lines.append(f"each step's use of W changed alone: {', '.join(said)}")
+            self.lines.append(f"each step's use of W changed alone: {_said(said)}")
         elif self.alone:
             said = [
                 self._finite(f"{name}", np.sum(list(whole.values()), axis=0), partial(Nudge, argument=weight.payload))
             ]
-            self.lines.append(f"W changed (it acts on all steps at once): {said[0]}")
+            self.lines.append(f"W changed (it acts on all steps at once): {_said(said)}")
 
     # Checks
 
-    def _check(self, text: str, value: float, error: float, way: str, allowed: float | None = None) -> str:
-        passed = error <= (self.tolerance if allowed is None else allowed)
-        self.checks.append(Check(text, value, error, way, passed))
-        return f"by {way} {error:.0e} {'ok' if passed else 'FAILED'}"
+    def _check(self, text: str, value: float, error: float, way: str, allowed: float | None = None) -> Check:
+        made = Check(text, value, error, way, error <= (self.tolerance if allowed is None else allowed))
+        self.checks.append(made)
+        return made
 
-    def _finite(self, text: str, g: Any, nudge: Callable[[Array], Nudge]) -> str:
+    def _finite(self, text: str, g: Any, nudge: Callable[[Array], Nudge]) -> Check:
         """Check that along the gradient `g` the loss changes by |g| a unit."""
         assert self.rerun is not None
         value = size(g)
@@ -326,9 +326,18 @@ class _Teller:
         other = (losses[0] - losses[1]) / (2 * h)
         noise = 20 * self.precision * max(abs(self.base), abs(losses[0])) / h
         error = abs(other - value) / max(value, noise) if value or other else 0.0
-        return self._check(
-            text, value, error, "differences", max(self.tolerance**0.5, min(1.0, noise / max(value, noise)))
-        )
+        allowed = max(self.tolerance**0.5, min(1.0, noise / max(value, noise)))
+        return self._check(text, value, error, "differences", allowed)
+
+
+def _said(checks: Sequence[Check]) -> str:
+    """Return the errors of some checks, and whether they passed."""
+    found = []
+    for way in dict.fromkeys(check.way for check in checks):
+        same = [check for check in checks if check.way == way]
+        verdict = "ok" if all(check.passed for check in same) else "FAILED"
+        found.append(f"{way} {' '.join(f'{check.error:.0e}' for check in same)} {verdict}")
+    return ", ".join(found)
 
 
 def _norm(adjoint: Mapping[Any, Array]) -> float:

@@ -66,8 +66,8 @@ def whole_steps(axis: Any) -> None:
 def image(ax: Any, values: Array, rows: Array, columns: Array, *, label: str, **options: Any) -> Any:
     """Draw a matrix as a heat map with a colour bar; what is not known (NaN) stays blank."""
     shown = ax.imshow(values, aspect="auto", interpolation="nearest", **options)
-    for axis, numbers in ((ax.xaxis, columns), (ax.yaxis, rows)):
-        places = np.unique(np.linspace(0, len(numbers) - 1, min(len(numbers), 9)).round().astype(int))
+    for axis, numbers, most in ((ax.xaxis, columns, 12), (ax.yaxis, rows, 6)):
+        places = np.arange(0, len(numbers), -(-len(numbers) // most))
         axis.set_ticks(places, labels=[str(numbers[p]) for p in places])
     ax.figure.colorbar(shown, ax=ax, label=label)
     return ax
