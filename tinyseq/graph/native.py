@@ -236,7 +236,7 @@ class Native:
         ]
 
     def _stretch(self, at: int, end: int) -> list[list[tuple[Any, int]]]:
-        """Return a program of (function, start of its table) for each thread that takes part in jobs `at` to `end`."""
+        """Return programs of (function, start of its table) for jobs `at` to `end`: see `_programs`, or just one."""
         jobs = [(i, *self.jobs[i]) for i in range(at, end)]
         total = sum(threads.seconds(what, table) for _, what, table in jobs)
         count = self.threads
@@ -248,20 +248,21 @@ class Native:
                 for w, part in enumerate(job):
                     shares[w] += threads.seconds(what, part[0]) if part is not None else 0.0
             if threads.is_worth(total, shares, sum(waits)):
-                return [
-                    [
-                        entry
-                        for (_, what, _), job, wait in zip(jobs, parts, waits, strict=True)
-                        for entry in self._entries(what, job[w], wait)
-                    ]
-                    for w in range(count)
-                ]
+                return self._programs([what for _, what, _ in jobs], parts, waits)
         return [[(what, self._stored(table)) for _, what, table in jobs]]
 
-    def _entries(self, what: Any, part: Any, wait: bool) -> list[tuple[Any, int]]:
-        """Return one thread's entries for a job: perhaps a barrier, and its part if it has one."""
-        entries: list[tuple[Any, int]] = [("barrier", -1)] if wait else []
-        return [*entries, (what, self._stored(part[0]))] if part is not None else entries
+    def _programs(self, functions: Sequence[Any], parts: Sequence[Any], waits: Sequence[bool]) -> list[Any]:
+        """Return a program for each thread, and last one that runs all of their shares in turn."""
+        programs: list[list[tuple[Any, int]]] = [[] for _ in parts[0]]
+        in_turn: list[tuple[Any, int]] = []
+        for what, job, wait in zip(functions, parts, waits, strict=True):
+            for program, part in zip(programs, job, strict=True):
+                if wait:
+                    program.append(("barrier", -1))
+                if part is not None:
+                    program.append((what, self._stored(part[0])))
+                    in_turn.append(program[-1])
+        return [*programs, in_turn]
 
     def _stored(self, table: Sequence[Any]) -> int:
         """Write a table with addresses in place of places; return where it starts."""
@@ -289,9 +290,9 @@ class Native:
             rows = [(self.compiler.addresses[f], meeting if at < 0 else tables + 8 * at) for f, at in program]
             self.programs.append(np.array(rows, np.int64))
             placed.append((self.programs[-1].ctypes.data, len(rows)))
-        if len(placed) == 1:
-            return functools.partial(self.compiler.run, *placed[0])
-        return threads.together(self.compiler.run, placed)
+        *shares, alone = placed
+        in_turn = functools.partial(self.compiler.run, *alone)
+        return threads.Faster(threads.together(self.compiler.run, shares), in_turn) if shares else in_turn
 
     def _array(self, place: Place) -> Array:
         """Return the memory of a place as an array."""
