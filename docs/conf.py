@@ -14,7 +14,7 @@ release = "0.1.0"
 html_title = f"tinyseq {release}"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "jupyter_execute"]  # what a build leaves behind
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
