@@ -9,7 +9,7 @@ from latex2mathml.converter import convert
 import tinyseq
 
 project = "tinyseq"
-author = "the tinyseq authors"
+copyright = author = "the tinyseq authors"
 release = "0.1.0"
 html_title = f"tinyseq {release}"
 
@@ -36,18 +36,37 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 
 MARKUP = re.compile(r"(?<![\w\\])\*(?=\w)|\||(?<=\w)_(?!\w)")
+FREE = re.compile(r"[^\s.:>-]")  # how a line of prose begins
+INITIAL = re.compile(r"^(\s*)([A-Z]\. )")  # of an author: not the first item of a list
 LITERAL = re.compile(r"(``.*?``|`[^`]*`)")
 
 
-def escaped(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
-    """Take |x|, *x and x_ in docstrings for the mathematics that they are, not for markup."""
-    code = False
+def prepared(app: Any, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Make reStructuredText of a docstring, before napoleon reads its sections.
+
+    |x|, *x and x_ are mathematics, not markup; a paragraph or an example after a section is no part of the section.
+    """
+    code = section = False
+    found: list[str] = []
     for i, line in enumerate(lines):
+        after = lines[i + 1] if i + 1 < len(lines) else ""
+        if after.startswith("---"):
+            section = True
+        elif section and line.startswith(">>>") and not code:
+            found += ["Examples", "--------"]
+            section = False
+        elif section and FREE.match(line) and not lines[i - 1].strip() and not after.startswith(" "):
+            found += ["Notes", "-----"]
+            section = False
         code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))
         argument = re.fullmatch(r"\s*\*+\w+", line)  # in a list of parameters
         if not code and not argument and not line.lstrip().startswith((":", "..")):
             parts = LITERAL.split(re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line))  # `x`s
-            lines[i] = "".join(p if k % 2 else MARKUP.sub(r"\\\g<0>", p) for k, p in enumerate(parts))
+            line = "".join(p if k % 2 else MARKUP.sub(r"\\\g<0>", p) for k, p in enumerate(parts))
+        found.append(INITIAL.sub(r"\1\\\2", line))
+    if what in ("property", "attribute", "data") and found:
+        found[0] = f":{found[0]}"  # so that a colon in the sentence does not divide a type from a description
+    lines[:] = found
 
 
 def skipped(app: Any, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
@@ -73,5 +92,5 @@ def block_math(writer: Any, node: Any) -> None:
 def setup(app: Any) -> None:
     """Connect the above."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
-    app.connect("autodoc-process-docstring", escaped, priority=400)
+    app.connect("autodoc-process-docstring", prepared, priority=400)
     app.connect("autodoc-skip-member", skipped)

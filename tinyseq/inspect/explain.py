@@ -52,8 +52,12 @@ class Explanation:
     ----------
     steps
         The time steps in the order in which they ran: (T).
-    direct, carried, arriving
-        Norms of ∂L/∂s_t, of what the next step hands back, and of their sum λ_t: (T) each.
+    direct
+        Norms of ∂L/∂s_t: (T).
+    carried
+        Norms of what the next step hands back: (T).
+    arriving
+        Norms of their sum λ_t: (T).
     terms
         For each weight the norms of the terms of the double sum at [t, k]: (T, T), NaN for k > t.
     checks

@@ -133,8 +133,6 @@ class WeightGradient:
         What each step contributes: (T, *shape of the weight).
     outside
         What comes from no step: zeros, unless the weight is also used elsewhere.
-    total
-        The sum of all, which is the gradient.
     norms
         The Euclidean norms of `parts`: (T).
     """
