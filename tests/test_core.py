@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import tinyseq as ts
-from tinyseq import backend
+from tinyseq import backend, ops
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.dispatch import STATE, State, as_array, bind, describe, override
@@ -280,6 +280,13 @@ def test_every_public_name_is_there_and_documented():
         thing = getattr(ts, name)
         if callable(thing) and not isinstance(thing, np.dtype):
             assert thing.__doc__, f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("name", Op.registry)
+def test_no_function_hides_an_operation_of_its_name(name):
+    forward = Op.registry[name].forward
+    home = sys.modules[forward.__module__]
+    assert getattr(ops, forward.__name__) is getattr(home, forward.__name__)
 
 
 @pytest.mark.parametrize("name", ["autograd", "nn", "nn.functional", "optim", "testing"])
