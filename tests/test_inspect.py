@@ -208,6 +208,42 @@ def test_a_plain_rnn_has_the_jacobians_of_the_textbook():
         assert inspect.jacobian_norms(output).norms[t, 1] == pytest.approx(np.linalg.norm(matrix, 2), rel=1e-12)
 
 
+class SkippingCell(nn.Cell):
+    """Reads the state of two steps ago by way of a list: no chain of states."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.far = nn.Linear(hidden_size, hidden_size)
+        self.seen = []
+
+    def step(self, x, state):
+        h = (x + 0.5 * state.h).tanh()
+        if len(self.seen) > 1:
+            h = h + self.far(self.seen[-2])
+        self.seen.append(h)
+        return h, self.State(h)
+
+
+def test_jacobian_norms_where_states_do_not_tell_all():
+    cell, x = SkippingCell(3, 3), ts.randn(4, 1, 3, requires_grad=True)
+    output, _ = nn.Recurrent(cell)(x)
+    found = inspect.jacobian_norms(output, order="fro")
+    (h0, *_, h2, h3) = cell.seen
+    rows = [ts.autograd.grad(h3[0, j], [h0, h2], retain_graph=True) for j in range(3)]
+    expected = [np.linalg.norm(np.concatenate([row[i].numpy() for row in rows])) for i in range(2)]
+    np.testing.assert_allclose(found.norms[3, [0, 2]], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_products_of_single_steps_are_the_jacobians_of_whole_walks(name, monkeypatch):
+    output, _ = MODELS[name]()(ts.randn(5, 2, 3))
+    labels = [label for label in inspect.gradient_by_step(output.sum()).norms if "loop" not in label]
+    chained = [inspect.jacobian_norms(output, label).norms for label in labels]
+    monkeypatch.setattr("tinyseq.inspect.jacobians.is_chain", lambda loop, output: False)
+    walked = [inspect.jacobian_norms(output, label).norms for label in labels]
+    np.testing.assert_allclose(chained, walked, rtol=1e-9, atol=1e-14)
+
+
 # What vanishes and what does not
 
 

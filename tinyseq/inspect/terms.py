@@ -8,7 +8,7 @@ import numpy as np
 from tinyseq.autograd import Tensor
 from tinyseq.autograd.creation import as_tensor
 from tinyseq.autograd.route import Route, dense
-from tinyseq.inspect.jacobians import jacobian
+from tinyseq.inspect.jacobians import one_step, whole_matrix
 from tinyseq.inspect.split import add, parts_by_label
 from tinyseq.inspect.timeline import Key, Loop, host
 
@@ -93,13 +93,7 @@ class Terms:
 
     def _matrices_of(self, k: int) -> dict[tuple[Key, Key], Array]:
         """Return ds_k/ds_{k-1}: for each pair of states, (B, units, units)."""
-        before = self.states(k - 1) if k else {}
-        found = {}
-        for key, node in self.states(k).items() if before else ():
-            route = Route([node], list(before.values()), True, lambda n: self.places.get(n) == k)
-            made = jacobian(route, node, list(before.values()), self.loss)
-            found.update({(key, other): made[at] for other, at in before.items()})
-        return found
+        return one_step(self.places, k, self.states(k - 1), self.states(k), self.loss) if k else {}
 
     def back(self, k: int, adjoint: Adjoint) -> Adjoint:
         """Return (ds_k/ds_{k-1})ᵀ times a gradient at s_k, with explicit matrices."""
@@ -113,8 +107,7 @@ class Terms:
 
     def factor(self, k: int) -> float:
         """Return the largest singular value of ds_k/ds_{k-1}, all states together, the mean over the batch."""
-        rows = [[self._matrices[k][key, other] for other in self.states(k - 1)] for key in self.states(k)]
-        return float(np.linalg.norm(np.concatenate([np.concatenate(r, 2) for r in rows], 1), 2, axis=(1, 2)).mean())
+        return float(np.linalg.norm(whole_matrix(self._matrices[k]), 2, axis=(1, 2)).mean())
 
     def weight_parts(self, k: int, adjoint: Adjoint, weight: Any) -> dict[int, Array]:
         """Walk from a gradient at the states of turn `k` to a weight; return its parts by the turn of their use."""
