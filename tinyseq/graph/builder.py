@@ -159,13 +159,13 @@ def _permute(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> A
     return builder.emit("permute", [line.args[0]], {"dims": tuple(inner[d] for d in dims)})
 
 
-def _pieces(parts: Sequence[Any], name: str, dim: int) -> Any:
-    """Return the value that `parts` cut along `dim` into every slice, in order, if there is one."""
+def _pieces(builder: Builder, parts: Sequence[Any], name: str, dim: int) -> Any:
+    """Return the range of a value that `parts` cut along `dim` into slices, in order, if there is one."""
     first = made_by(parts[0], name)
     if first is None or first.params["dim"] != dim:
         return None
     whole = first.args[0]
-    at = 0
+    start = at = first.params["index" if name == "select" else "start"]
     for part in parts:
         line = made_by(part, name)
         if line is None or line.args[0] is not whole or line.params["dim"] != dim:
@@ -173,17 +173,17 @@ def _pieces(parts: Sequence[Any], name: str, dim: int) -> Any:
         if line.params["index" if name == "select" else "start"] != at:
             return None
         at = at + 1 if name == "select" else line.params["stop"]
-    return whole if at == whole.shape[dim] else None
+    return builder.emit("narrow", [whole], {"dim": dim, "start": start, "stop": at})
 
 
 def _cat(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     dim = params["dim"]
     if len(args) == 1:
         return args[0]
-    whole = _pieces(args, "narrow", dim)
+    whole = _pieces(builder, args, "narrow", dim)
     if whole is not None:
         return whole
-    whole = _pieces(args, "select", 0) if dim == 0 else None
+    whole = _pieces(builder, args, "select", 0) if dim == 0 else None
     if whole is not None and len(whole.shape) > 1:
         return builder.emit("reshape", [whole], {"shape": (math.prod(whole.shape[:2]), *whole.shape[2:])})
     lines = [made_by(a, "reshape") for a in args]
@@ -196,7 +196,7 @@ def _cat(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
 
 def _stack(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    whole = _pieces(args, "select", params["dim"])
+    whole = _pieces(builder, args, "select", params["dim"])
     if whole is not None:
         return whole
     if params["dim"] == 0 and args[0].shape:  # a stack is a cat seen in another shape, so that both share memory

@@ -2,7 +2,7 @@
 
 A kernel is keyed by its structure alone: sizes, addresses and strides stand in a table that it reads, so T time steps
 share one kernel and a new T compiles nothing. The loops are printed already vectorised, so that LLVM's optimiser need
-not run: a kernel of 60 operations compiles in about 15 ms, where numba takes half a second.
+not run: a kernel of 37 operations compiles in 60 ms, where numba takes half a second.
 
 exp, tanh and sigmoid are polynomials and rationals of our own, accurate to 5e-7: a call of libm for each element costs
 16 times as much as NumPy's vector loop.

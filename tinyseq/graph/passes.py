@@ -11,7 +11,7 @@ from tinyseq.graph.builder import Builder, copied, made_by, named, rewrite
 from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
 from tinyseq.graph.places import Joins
 from tinyseq.graph.schedule import KERNEL_DTYPES
-from tinyseq.graph.sums import fill_gaps, gather_sums
+from tinyseq.graph.sums import MOST_ROWS, bound_rows, fill_gaps, gather_sums
 
 
 def share(graph: Graph) -> Graph:
@@ -82,7 +82,20 @@ def batch_products(graph: Graph) -> Graph:
     for line in graph:
         if line.out in together:
             batches.setdefault(together[line.out], []).append(line)
-    return _with_batches(graph, list(batches.values()))
+    return _with_batches(graph, [part for batch in batches.values() for part in _bounded(batch)])
+
+
+def _bounded(batch: list[Line]) -> list[list[Line]]:
+    """Cut a batch into parts of at most MOST_ROWS rows, in the order in which their operands lie."""
+    parts: list[list[Line]] = []
+    rows = MOST_ROWS + 1
+    for line in sorted(batch, key=lambda line: _position(line.args[0])):
+        rows += line.out.shape[0]
+        if rows > MOST_ROWS:
+            parts.append([])
+            rows = line.out.shape[0]
+        parts[-1].append(line)
+    return parts
 
 
 def _generations(graph: Graph, members: list[Line]) -> dict[int, list[Line]]:
@@ -195,6 +208,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "gather_sums": gather_sums,
     "batch_products": batch_products,
     "push_slices": push_slices,
+    "bound_rows": bound_rows,
     "copy_transposed": copy_transposed,
     "fill_gaps": fill_gaps,
     "copy_shared_parts": copy_shared_parts,

@@ -26,7 +26,10 @@ def runner_for(graph: Graph, without: Sequence[str] = ()) -> Runner:
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Keep the cycle collector from searching, again and again, the many small objects of a plan in the making."""
+    """Keep the cycle collector from searching, again and again, the many small objects of a plan in the making.
+
+    It runs once at the end, for the programs between passes: their lines and values refer to each other.
+    """
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -34,3 +37,4 @@ def collector_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+        gc.collect(0)

@@ -86,6 +86,8 @@ class Schedule:
             fused = out not in returned and all(u.out in self.elementwise for u in self.users[out])
             if out in self.elementwise and fused:
                 self.level[out] = max(self.level[out], limit)
+            if line.op.name == "matmul" and self._reads_input(line):
+                self.level[out] = max(self.level[out], limit)
             if self.is_free(line):
                 needed = limit
             elif out in self.elementwise:
@@ -98,6 +100,13 @@ class Schedule:
         for line in self.graph:
             if self.is_free(line):  # what a view looks at may have moved
                 self.level[line.out] = max((self.level[a] for a in line.args if isinstance(a, Symbol)), default=0)
+
+    def _reads_input(self, line: Line) -> bool:
+        """Tell whether a product takes its rows from an input, which lies there anyway, so that it can wait."""
+        x = line.args[0]
+        while isinstance(x, Symbol) and x.line is not None and x.line.op.name in VIEWS:
+            x = x.line.args[0]
+        return isinstance(x, Symbol) and x.line is None
 
     def order(self) -> list[Any]:
         """Return what runs, in order: a Line, or a list of elementwise Lines of one shape (a kernel)."""

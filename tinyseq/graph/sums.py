@@ -10,6 +10,7 @@ from tinyseq.graph.builder import Builder, copied, made_by, rewrite
 from tinyseq.graph.ir import Graph, Line, Symbol, new_line
 
 FEWEST = 3  # additions worth gathering
+MOST_ROWS = 8192  # of a batched product: enough for BLAS to run at full speed, few enough to bound memory
 
 
 def gather_sums(graph: Graph) -> Graph:
@@ -103,6 +104,51 @@ def _assembled(builder: Builder, line: Line, parts: list[Any]) -> Any:
     if sum(n for _, n in places) == shape[dim]:
         return builder.emit("cat", summed, {"dim": dim})
     return builder.emit("assemble", summed, {**line.params, "starts": tuple(a for a, _ in places)})
+
+
+def bound_rows(graph: Graph) -> Graph:
+    """Cut sums over very many stacked rows into sums of a few thousand, so that what was stacked can be forgotten.
+
+    A product of MOST_ROWS rows runs as fast as a longer one, and the rows of the next take the memory of the last.
+    """
+
+    def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
+        name = line.op.name
+        left = made_by(args[0], "permute") if name == "matmul" else None
+        stacked = (
+            made_by(args[1] if left is not None else args[0], "cat") if left is not None or name == "sum_to" else None
+        )
+        if stacked is None or stacked.params["dim"] != 0 or stacked.out.shape[0] <= MOST_ROWS:
+            return copied(builder, line, args)
+        if name == "sum_to" and line.params["shape"] != stacked.out.shape[1:]:
+            return copied(builder, line, args)
+        total, at = None, 0
+        for part in _parts_of(stacked):
+            rows = builder.emit("cat", part, {"dim": 0})
+            end = at + rows.shape[0]
+            if left is None:
+                term = builder.emit("sum_to", [rows], line.params)
+            else:
+                range_ = builder.emit("narrow", [left.args[0]], {"dim": 0, "start": at, "stop": end})
+                term = builder.emit("matmul", [builder.emit("permute", [range_], {"dims": (1, 0)}), rows], {})
+            total = term if total is None else builder.emit("add", [total, term], {})
+            at = end
+        return total
+
+    return rewrite(graph, visit)
+
+
+def _parts_of(stacked: Line) -> list[list[Any]]:
+    """Cut the members of a `cat` into lists of at most MOST_ROWS rows."""
+    parts: list[list[Any]] = [[]]
+    rows = 0
+    for member in stacked.args:
+        rows += member.shape[0]
+        if rows > MOST_ROWS and parts[-1]:
+            parts.append([])
+            rows = member.shape[0]
+        parts[-1].append(member)
+    return parts
 
 
 def fill_gaps(graph: Graph) -> Graph:
