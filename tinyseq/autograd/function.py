@@ -243,13 +243,15 @@ class CustomNode(Node):
 
 
 class OutputNode(Node):
-    """One of several results of a `Function`: hands its gradient to the node that they share."""
+    """One of several results of one call: hands its gradient to the node that they share.
+
+    `shared.shapes` holds a tuple for each result that starts with its shape.
+    """
 
     __slots__ = ("index",)
 
-    def __init__(self, shared: CustomNode, index: int) -> None:
-        shape, _, _ = shared.shapes[index]
-        super().__init__(shared.layout, (shared,), (), {}, shape, shared.scope)
+    def __init__(self, shared: Any, index: int) -> None:
+        super().__init__(shared.layout, (shared,), (), {}, shared.shapes[index][0], shared.scope)
         self.index = index
 
     def pull(self, g: Any) -> Any:

@@ -4,56 +4,42 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from tinyseq.autograd.function import Parts
 from tinyseq.backend import Array, namespace_of
 from tinyseq.core.dispatch import Scope, as_array
 from tinyseq.core.shapes import Shape
-from tinyseq.core.tape import CLOCK, RELEASED, Node, last_write, written_at
+from tinyseq.core.tape import RELEASED, Node, last_write, written_at
 from tinyseq.errors import CaptureError, GradientError
 
 _OP = SimpleNamespace(name="compiled", label="compiled", view=False, elementwise=False, random=False, inputs=())
 _LAYOUT: Any = SimpleNamespace(op=_OP, names=(), wanted=())
 
 
-class Cotangents:
-    """Gradients of some outputs of one call on their way to the node that they share."""
-
-    __slots__ = ("parts",)
-    shape: Shape = ()
-
-    def __init__(self, parts: dict[int, Any]) -> None:
-        self.parts = parts
-
-    def __add__(self, other: "Cotangents") -> "Cotangents":
-        return Cotangents({**self.parts, **other.parts})
-
-
 class CompiledNode(Node):
     """A call of a compiled function: its backward is a captured program too.
 
-    `shapes` and `dtypes` are those of the outputs that need gradients; an output that receives none counts as zero.
+    `shapes` holds shape and dtype of each output that needs a gradient; one that receives none counts as zero.
     """
 
-    __slots__ = ("outputs", "program")
+    __slots__ = ("program", "shapes")
 
     def __init__(
         self,
         program: Callable[[Sequence[Array]], list[Array]],
         saved: tuple[Array, ...],
         edges: tuple[Any, ...],
-        outputs: Sequence[tuple[Shape, Any]],
+        shapes: Sequence[tuple[Shape, Any]],
         scope: Scope,
         seq: int,
     ) -> None:
         self.layout, self.edges, self.kept, self.params = _LAYOUT, edges, saved, {}
-        self.shape, self.scope, self.seq, self.hooks = (), scope, seq, None
-        self.program, self.outputs = program, outputs
-        if len(outputs) == 1:
-            self.shape = outputs[0][0]
+        self.shape, self.scope, self.seq, self.hooks = shapes[0][0] if len(shapes) == 1 else (), scope, seq, None
+        self.program, self.shapes = program, shapes
 
     def pull(self, g: Any) -> Any:
         """Run the backward program."""
         self.check_saved()
-        parts = g.parts if type(g) is Cotangents else {0: g}
+        parts = g.parts if type(g) is Parts else {0: g}
         if any(hasattr(part, "payload") for part in parts.values()):
             raise CaptureError(
                 "create_graph: the gradient of a compiled function cannot be differentiated again; compile the whole "
@@ -61,8 +47,7 @@ class CompiledNode(Node):
             )
         xp = namespace_of(map(as_array, parts.values()))
         full = [
-            as_array(parts[i]) if i in parts else xp.zeros(shape, dtype)
-            for i, (shape, dtype) in enumerate(self.outputs)
+            as_array(parts[i]) if i in parts else xp.zeros(shape, dtype) for i, (shape, dtype) in enumerate(self.shapes)
         ]
         return self.program([*self.kept, *full])
 
@@ -78,18 +63,3 @@ class CompiledNode(Node):
                 "compiled: a value that this compiled function saved for backward was modified in place, so its "
                 "gradient would be wrong. Modify a clone()"
             )
-
-
-class OutputNode(Node):
-    """One of several outputs of a compiled function."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, shared: CompiledNode, index: int) -> None:
-        self.layout, self.edges, self.kept, self.params = _LAYOUT, (shared,), (), {}
-        self.shape, self.scope, self.seq, self.hooks = shared.outputs[index][0], shared.scope, next(CLOCK), None
-        self.index = index
-
-    def pull(self, g: Any) -> Any:
-        """Hand the gradient on, with a note of whose it is."""
-        return (Cotangents({self.index: g}),)

@@ -6,8 +6,9 @@ from sys import getrefcount
 from typing import Any, NamedTuple
 
 from tinyseq.autograd import Tensor, engine
+from tinyseq.autograd.function import OutputNode
 from tinyseq.backend import Array, namespace_of, owner
-from tinyseq.compile.node import CompiledNode, OutputNode
+from tinyseq.compile.node import CompiledNode
 from tinyseq.compile.record import Argument, Backward, Copied, Held, Index, Made, Recorded, Shared
 from tinyseq.compile.trees import mapped
 from tinyseq.core.dispatch import STATE
