@@ -1,6 +1,6 @@
 """Modules: layers, recurrent cells and their drivers, losses."""
 
-from tinyseq.nn import functional as functional, init as init, utils as utils
+from tinyseq.nn import decode as decode, functional as functional, init as init, utils as utils
 from tinyseq.nn.activations import (
     CELU as CELU,
     ELU as ELU,
@@ -59,6 +59,7 @@ from tinyseq.nn.module import Module as Module
 from tinyseq.nn.parameter import Parameter as Parameter
 from tinyseq.nn.recurrent import Bidirectional as Bidirectional, Recurrent as Recurrent
 from tinyseq.nn.rnn import GRU as GRU, LSTM as LSTM, RNN as RNN
+from tinyseq.nn.seq2seq import Bridge as Bridge, EncoderDecoder as EncoderDecoder
 from tinyseq.nn.state import detach_state as detach_state
 from tinyseq.nn.wrappers import (
     Residual as Residual,
