@@ -18,7 +18,7 @@ CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS for i, samp
 def tensors(op, sample, dtype):
     made = [ts.Tensor(a) for a in sample.arrays(dtype=dtype)]
     if op.differentiable:
-        for i in testing.floating_inputs(op, sample):
+        for i in testing.floating_inputs(sample):
             made[i].requires_grad_()
     return made
 

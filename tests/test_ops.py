@@ -20,7 +20,7 @@ GRADIENTS = [
     pytest.param(op, sample, id=f"{op.name}-{i}")
     for op in OPS
     for i, sample in enumerate(op.samples)
-    if op.differentiable and testing.floating_inputs(op, sample)
+    if op.differentiable and testing.floating_inputs(sample)
 ]
 
 every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -80,7 +80,7 @@ def test_arrays_are_positional_and_parameters_keyword_only(op):
 
 @every_op
 def test_every_differentiable_input_has_a_rule(op):
-    floating = {op._input(i) for s in op.samples for i in testing.floating_inputs(op, s)}
+    floating = {op._input(i) for s in op.samples for i in testing.floating_inputs(s)}
     if op.differentiable:
         assert floating <= set(op.rules)
         assert floating, f"{op.name}: no sample has a floating input; pass differentiable=False"
@@ -166,14 +166,14 @@ def test_inputs_that_are_not_contiguous(op, sample):
 
 def twins(op, sample):
     """Positions of two floating inputs of one shape; None if there are none, or if a tie has no derivative."""
-    arrays, floating = sample.arrays(), testing.floating_inputs(op, sample)
+    arrays, floating = sample.arrays(), testing.floating_inputs(sample)
     pairs = [(i, j) for i in floating for j in floating if i < j and arrays[i].shape == arrays[j].shape]
     return pairs[0] if pairs and op.name not in ("maximum", "minimum", "fmax", "fmin") else None
 
 
 @pytest.mark.parametrize(("op", "sample"), [case for case in GRADIENTS if twins(*case.values)])
 def test_the_same_tensor_twice(op, sample):
-    arrays, floating = sample.arrays(), testing.floating_inputs(op, sample)
+    arrays, floating = sample.arrays(), testing.floating_inputs(sample)
     i, j = twins(op, sample)
     arrays[j] = arrays[i].copy()
     out, separate = first_gradients(op, arrays, sample.params)
@@ -243,7 +243,7 @@ def test_a_planted_error_is_found_in_every_operation(op, sample, monkeypatch):
     arrays = sample.arrays()
     for name, rule in sound.items():
         position = op.inputs.index(name)
-        if not any(op._input(i) == name and arrays[i].size for i in testing.floating_inputs(op, sample)):
+        if not any(op._input(i) == name and arrays[i].size for i in testing.floating_inputs(sample)):
             continue
         with monkeypatch.context() as patch:
             wrong(spoilt(rule), patch, op, name)

@@ -74,7 +74,7 @@ def check_op(op: Op, sample: Sample, *, device: Any = "cpu", seed: int = 0) -> N
         check_against_host(op, sample, device=where, seed=seed)
         return
     check_purity(op, sample, seed=seed)
-    if op.differentiable and floating_inputs(op, sample):
+    if op.differentiable and floating_inputs(sample):
         check_gradients(op, sample, seed=seed)
         check_complex_step(op, sample, seed=seed)
 
@@ -93,7 +93,7 @@ def _moved(value: Any, device: Device) -> Any:
     return device if isinstance(value, Device) else value
 
 
-def floating_inputs(op: Op, sample: Sample) -> list[int]:
+def floating_inputs(sample: Sample) -> list[int]:
     """Return the positions of the inputs that gradients are asked of."""
     return [i for i, a in enumerate(sample.arrays()) if a.dtype.kind == "f"]
 
@@ -128,7 +128,7 @@ def check_purity(op: Op, sample: Sample, *, seed: int = 0) -> None:
             raise CheckError(f"{op.name}: the result shares memory with an input, but the operation is no view")
         if not op.differentiable:
             continue
-        inputs, wanted = _tensors(arrays, CPU)
+        inputs, wanted = _tensors(arrays)
         if not wanted:
             continue
         result = op(*inputs, **sample.params)
@@ -150,12 +150,12 @@ def check_gradients(op: Op, sample: Sample, *, seed: int = 0, orders: Sequence[i
     CheckError
         If an input has no gradient rule, or a gradient of one of the `orders` (1, 2) is wrong.
     """
-    missing = [op._input(i) for i in floating_inputs(op, sample) if op._input(i) not in op.rules]
+    missing = [op._input(i) for i in floating_inputs(sample) if op._input(i) not in op.rules]
     if missing:
         raise CheckError(
             f"{op.name}: no gradient rule for {', '.join(missing)}; give one, or pass differentiable=False"
         )
-    inputs, _ = _tensors(sample.arrays(seed), CPU)
+    inputs, _ = _tensors(sample.arrays(seed))
     limits: Any = {"eps": DIFFERENCE_STEP, "atol": DIFFERENCE_TOLERANCE, "rtol": DIFFERENCE_TOLERANCE}
 
     def function(*values: Any) -> Any:
@@ -179,13 +179,13 @@ def check_complex_step(op: Op, sample: Sample, *, seed: int = 0) -> int:
     agrees with central differences, which it does not where the rule is not analytic (`abs`).
     """
     arrays, params = sample.arrays(seed), sample.params
-    wanted = floating_inputs(op, sample)
+    wanted = floating_inputs(sample)
     rng = np.random.default_rng(seed)
 
     def forward(*values: Array) -> Array:
         return op.forward(np, *values, **params)
 
-    inputs, leaves = _tensors(arrays, CPU)
+    inputs, leaves = _tensors(arrays)
     result = op(*inputs, **params)
     v = rng.uniform(0.5, 1.5, result.shape)
     cotangent = Tensor(v.copy()).requires_grad_()
@@ -280,7 +280,7 @@ def check_against_host(op: Op, sample: Sample, *, device: Any, seed: int = 0) ->
 
 def _everything(op: Op, sample: Sample, device: Device, seed: int) -> dict[str, Any]:
     arrays, params = on_device(sample, device, seed)
-    inputs, leaves = _tensors(arrays, device)
+    inputs, leaves = _tensors(arrays)
     out: dict[str, Any] = {"the result": op(*inputs, **params)}
     result = out["the result"]
     if not isinstance(result, Tensor):
@@ -298,7 +298,7 @@ def _everything(op: Op, sample: Sample, device: Device, seed: int) -> dict[str, 
     return out
 
 
-def _tensors(arrays: Sequence[Array], device: Device) -> tuple[list[Tensor], list[Tensor]]:
+def _tensors(arrays: Sequence[Array]) -> tuple[list[Tensor], list[Tensor]]:
     """Return a tensor for each array, and those among them that are floating and require gradients."""
     inputs = [Tensor(a) for a in arrays]
     leaves = [x.requires_grad_() for x in inputs if dtypes.is_floating(x.dtype)]

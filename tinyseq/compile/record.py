@@ -9,11 +9,11 @@ from tinyseq.backend import Array
 from tinyseq.compile.environment import is_foreign
 from tinyseq.compile.trees import Call, is_plain, leaves, mapped
 from tinyseq.core.dispatch import override
-from tinyseq.core.op import Op
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import Leaf, Node
 from tinyseq.errors import CaptureError
 from tinyseq.graph import Capture, Line, Symbol
+from tinyseq.graph.builder import named
 from tinyseq.graph.capture import Slot, set_grad
 
 # Where a tensor that is returned, or set as a gradient, comes from. Numbers count arguments, inputs and outputs.
@@ -281,7 +281,7 @@ class _Recorder:
             root = self._root(symbol)
             overwritten = root is not None and (target or root in written)
             if symbol in self.taken or symbol in self.capture.places or overwritten:
-                symbol = self.capture.apply(Op.registry["clone"], [symbol], {})
+                symbol = self.capture.apply(named("clone"), [symbol], {})
             self.taken.add(symbol)
             self.positions[key] = len(self.found.outputs)
             self.found.outputs.append(symbol)

@@ -20,8 +20,6 @@ from tinyseq.errors import CaptureError, DeviceError, DimError, DTypeError, Shap
 class Interpreter(Protocol):
     """Gives operations a meaning for one kind of value."""
 
-    level: int
-
     def apply(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
         """Run or record `op`."""
 
@@ -52,8 +50,6 @@ class Interpreter(Protocol):
 
 class Eager:
     """The bottom interpreter: arrays in, array out."""
-
-    level = 0
 
     def apply(self, op: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Array:
         """Compute with the library that owns the arrays."""

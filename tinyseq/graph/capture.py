@@ -12,6 +12,7 @@ from tinyseq.core.dispatch import STATE
 from tinyseq.core.op import Op
 from tinyseq.core.tape import CLOCK, Leaf
 from tinyseq.errors import CaptureError
+from tinyseq.graph.builder import named
 from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
 
 
@@ -64,8 +65,6 @@ class Capture:
     parameters; an in-place write makes a new value that later reads see. So one array is one input, however many
     tensors look at it.
     """
-
-    level = 1
 
     def __init__(self) -> None:
         self.started = next(CLOCK)
@@ -124,13 +123,13 @@ class Capture:
             )
         wanted = value
         if not isinstance(value, Symbol):
-            wanted = self.apply(_op("full_like"), [target], {"value": value}) if not is_array(value) else Const(value)
+            wanted = self.apply(named("full_like"), [target], {"value": value}) if not is_array(value) else Const(value)
         if wanted.shape != target.shape:
-            wanted = self.apply(_op("broadcast_to"), [wanted], {"shape": target.shape})
+            wanted = self.apply(named("broadcast_to"), [wanted], {"shape": target.shape})
         if wanted.dtype != target.dtype:
-            wanted = self.apply(_op("cast"), [wanted], {"dtype": target.dtype})
+            wanted = self.apply(named("cast"), [wanted], {"dtype": target.dtype})
         if isinstance(wanted, Const):
-            wanted = self.apply(_op("clone"), [wanted], {})
+            wanted = self.apply(named("clone"), [wanted], {})
         self.replaced.add(target)
         self.current[self.places.get(payload, payload) if isinstance(payload, Symbol) else id(payload)] = wanted
 
@@ -147,7 +146,7 @@ class Capture:
     def own(self, value: Any) -> Any:
         """Return a payload of its own that stands for `value`: a write to it leaves others alone."""
         if not isinstance(value, Symbol):
-            return self.apply(_op("clone"), [value], {})
+            return self.apply(named("clone"), [value], {})
         payload = Symbol(value.shape, value.dtype, None, self, value.device)
         self.current[payload] = value
         return payload
@@ -222,7 +221,3 @@ class Capture:
                     "write, or of a clone()"
                 )
             line = line.args[0].line
-
-
-def _op(name: str) -> Op:
-    return Op.registry[name]

@@ -170,8 +170,6 @@ class Graph:
 class _OfSymbols:
     """Hands calls with Symbols to the capture that they belong to."""
 
-    level = 1
-
     def apply(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Symbol:
         """Record in the capture in progress."""
         bottom = STATE.get().bottom

@@ -4,9 +4,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from tinyseq.core.op import Op
 from tinyseq.core.shapes import Shape
-from tinyseq.graph.builder import Builder, copied, made_by, rewrite
+from tinyseq.graph.builder import Builder, copied, made_by, named, rewrite
 from tinyseq.graph.ir import Graph, Line, Symbol, new_line
 
 FEWEST = 3  # additions worth gathering
@@ -183,10 +182,10 @@ def _with_gaps(lines: list[Line], line: Line, parts: Sequence[Any]) -> Line:
         if start > at:
             gap = (*shape[:dim], start - at, *shape[dim + 1 :])
             params = {"shape": gap, "value": 0.0, "dtype": line.out.dtype, "device": line.out.device}
-            zeros = new_line(Op.registry["full"], (), params, line.out.owner)
+            zeros = new_line(named("full"), (), params, line.out.owner)
             lines.append(zeros)
             pieces.append(zeros.out)
         if part is not None:
             pieces.append(part)
             at = start + part.shape[dim]
-    return new_line(Op.registry["cat"], pieces, {"dim": dim}, line.out.owner)
+    return new_line(named("cat"), pieces, {"dim": dim}, line.out.owner)

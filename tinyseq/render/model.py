@@ -134,7 +134,7 @@ def kind_of(op: Op, inputs: int, name: str) -> str:
     return "function"
 
 
-def detail_of(op: Op, params: Mapping[str, Any]) -> str:
+def detail_of(params: Mapping[str, Any]) -> str:
     """Return the parameters of a call as a tooltip prints them."""
     return ", ".join(f"{k}={_plain(v)}" for k, v in params.items())[:200]
 
@@ -218,7 +218,7 @@ def _item_of_node(node: Any, names: Mapping[Any, str], gradients: Gradients | No
         path,
         step,
         tuple(node.shape),
-        detail_of(op, node.params),
+        detail_of(node.params),
         gradient=size,
         released=node.released,
     )
@@ -308,7 +308,7 @@ def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradie
         call.scope.path,
         call.scope.step,
         call.out.shape,
-        detail_of(call.op, call.params),
+        detail_of(call.params),
         call.out.value,
         call.out.mean if name and call.scope.step is not None else None,
         gradients.nodes.get(node) if gradients and node is not None else None,

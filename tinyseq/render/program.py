@@ -41,7 +41,7 @@ def from_program(graph: Graph) -> Model:
                 label_of(line.op, scalars, len(line.args), line.params),
                 line.out.name,
                 shape=tuple(line.out.shape),
-                detail=detail_of(line.op, line.params),
+                detail=detail_of(line.params),
             )
         )
         model.links += [Link(len(model.links) + k, s, here, p) for k, (p, s) in enumerate(sources)]
