@@ -13,6 +13,11 @@ import pytest
 ROWS = []
 
 
+def pytest_configure(config):
+    # A failing benchmark has not used its fixture, which is no second failure
+    config.addinivalue_line("filterwarnings", "ignore::pytest_benchmark.logger.PytestBenchmarkWarning")
+
+
 @pytest.fixture
 def pairs():
     """Time two functions in turn, so that what disturbs the machine disturbs both; returns lists of seconds."""
