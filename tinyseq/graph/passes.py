@@ -29,6 +29,8 @@ def push_slices(graph: Graph) -> Graph:
         only_sliced = all(u.op.name == "narrow" or u.out in split for u in users[line.out])
         if line.op.elementwise and only_sliced and line.out not in returned:
             split.add(line.out)
+    if not split:
+        return graph
     origin: dict[Symbol, Line] = {}
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
@@ -171,6 +173,8 @@ def copy_transposed(graph: Graph) -> Graph:
     for line in graph:
         if line.op.name == "matmul" and made_by(line.args[1], "permute") is not None:
             shared[line.args[1]] = shared.get(line.args[1], 0) + 1
+    if max(shared.values(), default=0) < 2:
+        return graph
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
         if line.op.name == "matmul" and shared.get(line.args[1], 0) > 1:

@@ -36,6 +36,8 @@ def gather_sums(graph: Graph) -> Graph:
         return found
 
     inner = {line.out for line in graph if line.op.name == "add" and is_inner(line.out, line.out.shape)}
+    if not inner and not any(line.op.name == "assemble" for line in graph):
+        return graph
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
         if line.op.name == "assemble":
@@ -110,6 +112,9 @@ def bound_rows(graph: Graph) -> Graph:
 
     A product of MOST_ROWS rows runs as fast as a longer one, and the rows of the next take the memory of the last.
     """
+
+    if not any(line.op.name == "cat" and line.out.shape[0] > MOST_ROWS for line in graph):
+        return graph
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
         name = line.op.name
