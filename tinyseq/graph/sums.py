@@ -112,7 +112,6 @@ def bound_rows(graph: Graph) -> Graph:
 
     A product of MOST_ROWS rows runs as fast as a longer one, and the rows of the next take the memory of the last.
     """
-
     if not any(line.op.name == "cat" and line.out.shape[0] > MOST_ROWS for line in graph):
         return graph
 
