@@ -90,6 +90,15 @@ def test_every_held_out_character_counts(text):
     assert held_out_bits(model, corpus, 7, "cpu") == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """Listen to SIGINT as a terminal's Python does; in the background a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_saves_what_there_is(run_demo, monkeypatch, capsys):
     original = demo.Training.train_step
     calls = []
@@ -109,6 +118,7 @@ def test_ctrl_c_saves_what_there_is(run_demo, monkeypatch, capsys):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_second_ctrl_c_stops_at_once(run_demo, monkeypatch, capsys):
     def interrupted(self, *args):
         signal.raise_signal(signal.SIGINT)
