@@ -401,3 +401,10 @@ def test_a_hook_must_keep_the_shape():
     x.register_hook(lambda g: g.sum())
     with pytest.raises(ShapeError, match=r"hook .*\[\].*wanted \[2\]"):
         (x * 2).sum().backward()
+
+
+def test_the_parts_of_a_split_follow_the_grad_mode():
+    x = ts.ones(2, 8).requires_grad_()
+    assert all(part.requires_grad for part in x.chunk(4, -1))
+    with ts.no_grad():
+        assert not any(part.requires_grad for part in x.chunk(4, -1))

@@ -1022,6 +1022,19 @@ def test_guard_overlapping_memory():
         compiled(head, whole)
 
 
+def test_guard_a_written_argument_that_looks_at_the_state():
+    state = new(4)
+
+    def function(x):
+        x.add_(1.0)
+        return state * 2.0
+
+    compiled = ts.compile(function)
+    close(compiled(new(2)), state * 2.0)
+    with pytest.raises(CaptureError, match="same memory"):
+        compiled(state[:2])
+
+
 def test_guard_a_parameter_that_is_also_an_argument():
     w = new(3, requires_grad=True)
     compiled = ts.compile(lambda x: (x * w).sum())

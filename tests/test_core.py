@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 import tinyseq as ts
 from tinyseq import backend, ops
@@ -101,6 +101,7 @@ def test_argument_names():
 
 
 @given(st.lists(st.integers(0, 4), max_size=4), st.lists(st.integers(-1, 6), min_size=1, max_size=4))
+@example([0, 3], [0, -1])
 def test_resolve_as_numpy_reshape(have, wanted):
     array = np.zeros(have)
     try:

@@ -1,7 +1,11 @@
 """Captured programs: every pass and every runner computes what the plain replay computes."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
+from numpy.lib.array_utils import byte_bounds
 
 import tinyseq as ts
 from tinyseq import nn
@@ -9,6 +13,7 @@ from tinyseq.core.dispatch import override
 from tinyseq.graph import Capture, Graph, threads
 from tinyseq.graph.native import Native, can_run
 from tinyseq.graph.passes import PASSES, improve
+from tinyseq.graph.places import Block, Place
 from tinyseq.graph.replay import Replay
 from tinyseq.nn import functional as F
 
@@ -143,6 +148,72 @@ def test_a_barrier_stands_where_shares_touch():
     assert threads.barriers(read_after_write) == [False, True]
     write_after_read = [[touch([(0, 16)], []), None], [None, touch([], [(8, 16)])]]
     assert threads.barriers(write_after_read) == [False, True]
+
+
+SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)).map(lambda s: (s[0], s[0] + s[1])), max_size=2)
+SHARES = st.one_of(st.none(), st.builds(threads.Touched, SPANS, SPANS))
+
+
+def touch(one, other):
+    """Tell whether the shares of two workers touch the same bytes, and one of them writes."""
+    if one is None or other is None:
+        return False
+    pairs = [*itertools.product(one.writes, [*other.reads, *other.writes]), *itertools.product(one.reads, other.writes)]
+    return any(set(range(*a)) & set(range(*b)) for a, b in pairs)
+
+
+@given(st.lists(st.tuples(SHARES, SHARES, SHARES), min_size=1, max_size=6))
+def test_barriers_stand_before_every_conflict_and_nowhere_else(jobs):
+    wanted, since = [], 0
+    for k, job in enumerate(jobs):
+        before = [(j, share) for earlier in jobs[since:k] for j, share in enumerate(earlier)]
+        wanted.append(any(i != j and touch(mine, share) for i, mine in enumerate(job) for j, share in before))
+        since = k if wanted[-1] else since
+    assert threads.barriers(jobs) == wanted
+
+
+def test_no_stretch_between_barriers_is_longer_than_the_search_can_watch(monkeypatch):
+    monkeypatch.setattr(threads, "MOST_WATCHED", 3)
+    jobs = [[threads.Touched([], [(16 * i, 16 * i + 8)]), None] for i in range(8)]
+    assert threads.barriers(jobs) == [False, False, False, True, False, False, True, False]
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+def test_a_share_of_a_product_touches_the_bytes_of_its_rows(transposed):
+    m, n, k, width = 7, 3, 5, 10  # the left side is part of a wider matrix
+    arena = np.zeros(1000, np.float32)
+    a = np.ndarray((m, k), np.float32, arena, 64, (4, 4 * width) if transposed else (4 * width, 4))
+    b, c = np.ndarray((k, n), np.float32, arena, 1600), np.ndarray((m, n), np.float32, arena, 2400)
+
+    def span(array):
+        low, high = byte_bounds(array)
+        return low - arena.ctypes.data, high - arena.ctypes.data
+
+    pa, pb, pc = (Place(Block(4000), span(v)[0], v.shape, v.strides, v.dtype) for v in (a, b, c))
+    flag = 112 if transposed else 111
+    table = [0, flag, 111, m, n, k, (pa, 0), width, (pb, 0), n, (pc, 0), n]
+    at = 0
+    for worker in range(3):
+        part, touched = threads.share("gemm", table, None, worker, 3)
+        rows = slice(at, at + part[3])
+        assert touched.reads == [span(a[rows]), span(b)]
+        assert touched.writes == [span(c[rows])]
+        assert [pa.offset + part[6][1], pc.offset + part[10][1]] == [span(a[rows])[0], span(c[rows])[0]]
+        at += part[3]
+    assert at == m
+
+
+def test_values_that_cannot_lie_where_they_are_joined_or_seen_are_copied():
+    x, y = (ts.tensor(np.random.default_rng(k).standard_normal((4, 6)), dtype="float32") for k in range(2))
+    capture = Capture()
+    with override(bottom=capture):
+        a = x * 2 + y
+        twice = ts.cat([a, a, y.exp()], 1)
+        seen = (x.exp() * y).T.reshape(2, -1) @ y.reshape(12, 2)
+        outputs = [capture.read(v) for v in (twice, seen)]
+    graph, inputs = capture.graph(outputs), [array for array, _ in capture.inputs.values()]
+    agree(Native(improve(graph))(inputs), Replay(graph)(inputs), 1e-5)
+    agree(Native(graph)(inputs), Replay(graph)(inputs), 1e-5)
 
 
 @pytest.mark.parametrize("name", ["tanh", "sigmoid", "exp", "sqrt", "abs", "relu", "neg", "sign"])

@@ -94,9 +94,31 @@ def test_a_leaf_that_requires_gradients_is_refused_by_name(name, args):
 def test_a_value_saved_for_backward_is_noticed(name, args):
     _, x = start()
     out = (x * x).sum()
-    with pytest.raises(GradientError, match=f"{name}|in place"):
+
+    def write_and_walk():
         getattr(x, name)(*tensors(args))
         out.backward()
+
+    with pytest.raises(GradientError, match=f"{name}|in place"):
+        write_and_walk()
+
+
+def test_a_saved_view_is_watched_through_the_memory_that_it_looks_at():
+    whole = ts.ones(4)
+    x = whole[:2].detach().requires_grad_()
+    out = (x * x).sum()
+    with ts.no_grad():
+        whole.zero_()
+    with pytest.raises(GradientError, match="in place"):
+        out.backward()
+
+
+def test_a_view_gets_no_history_that_the_whole_lacks():
+    whole, value = ts.ones(4), ts.ones(2).requires_grad_()
+    part = whole[1:3]
+    with pytest.raises(GradientError, match="shared with a view"):
+        part.add_(value)
+    assert whole.tolist() == [1.0] * 4
 
 
 def test_filling_and_copying():

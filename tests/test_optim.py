@@ -293,14 +293,15 @@ def test_one_schedule_after_the_other():
         {"patience": 0, "threshold": 0.2, "mode": "max"},
     ],
 )
-def test_plateaus_match_torch(options):
+@pytest.mark.parametrize("start", [0.0, -9.0])  # also where the best value is negative from the start
+def test_plateaus_match_torch(options, start):
     torch = pytest.importorskip("torch")
     ours, theirs = optim.SGD([P], lr=0.5), torch.optim.SGD([torch.ones(1)], lr=0.5)
     mine = lr_scheduler.ReduceLROnPlateau(ours, **options)
     other = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **options)
     for value in (3.0, 2.0, 1.9, 2.1, 1.0, -1.0, -1.1, -2.0, 0.5, 0.4, 0.3, 0.2, 5.0, 5.1, 6.0):
-        mine.step(value)
-        other.step(value)
+        mine.step(start + value)
+        other.step(start + value)
         assert math.isclose(mine.get_last_lr()[0], other.get_last_lr()[0]), value
 
 

@@ -160,8 +160,8 @@ def test_dropout_between_layers():
 
 def test_initial_values_are_uniform_in_one_over_root_of_hidden_size():
     ts.manual_seed(0)
-    layer = nn.GRU(200, 100, 2)
-    for name, p in layer.named_parameters():
+    named = [*nn.GRU(200, 100, 2).named_parameters(), *nn.LSTM(200, 100, proj_size=60).named_parameters()]
+    for name, p in named:
         v = p.detach().numpy()
         assert np.abs(v).max() <= 0.1, name
         assert abs(v.std() / (0.1 / np.sqrt(3)) - 1) < 0.1, name
