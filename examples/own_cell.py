@@ -69,9 +69,7 @@ def train(cell, steps, updates):
 def main():
     """Train both, and print their errors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--short", action="store_true", help="a few updates: it runs, but learns nothing"
-    )
+    parser.add_argument("--short", action="store_true", help="a few updates: it runs, but learns nothing")
     parser.add_argument("--steps", type=int, default=50, help="length of the sequences")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
