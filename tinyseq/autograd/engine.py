@@ -295,7 +295,7 @@ def backward(
     only = None if inputs is None else {t.node for t in ([inputs] if hasattr(inputs, "node") else inputs)}
 
     def deliver(node: Any, g: Any) -> None:
-        if isinstance(node, Leaf) and (only is None or node in only):
+        if isinstance(node, Leaf):
             collect(node, g, make)
 
     walk_from(roots, gradients, retain_graph, create_graph, make, deliver, only)
