@@ -43,22 +43,28 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """Return `d² / (2 beta)` where `d = |input - target|` is below `beta`, else `d - beta / 2`."""
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss: got beta {beta}, wanted 0 or more")
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return huber_loss(input, target, reduction, beta, 1 / beta)
+    return reduced("smooth_l1_loss", _huber("smooth_l1_loss", input, target, beta, 1 / beta), reduction)
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, scale: float = 1.0) -> Any:
-    """Return `d² / 2` where `d = |input - target|` is below `delta`, else `delta (d - delta / 2)`; times `scale`.
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """Return `d² / 2` where `d = |input - target|` is below `delta`, else `delta (d - delta / 2)`.
 
     P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35 (1964).
     """
-    _same_shape("huber_loss", input, target)
     if delta <= 0:
-        raise ArgumentError(f"huber_loss: got {delta}, wanted a positive number")
+        raise ArgumentError(f"huber_loss: got delta {delta}, wanted a positive number")
+    return reduced("huber_loss", _huber("huber_loss", input, target, delta, 1.0), reduction)
+
+
+def _huber(name: str, input: Any, target: Any, delta: float, scale: float) -> Any:
+    """Return `scale` times the loss of each element."""
+    _same_shape(name, input, target)
     d = ops.abs(input - target)
-    values = ops.where(d < delta, d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale))
-    return reduced("huber_loss", values, reduction)
+    return ops.where(d < delta, d * d * (0.5 * scale), (d - 0.5 * delta) * (delta * scale))
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
