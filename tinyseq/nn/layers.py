@@ -208,7 +208,13 @@ class RMSNorm(Module):
         self.normalized_shape = as_shape(normalized_shape)
         self.eps = eps
         shape = self.normalized_shape
-        self.weight = init_ones(new_parameter(*shape, dtype=dtype, device=device)) if elementwise_affine else None
+        self.weight = new_parameter(*shape, dtype=dtype, device=device) if elementwise_affine else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start with the weight at 1."""
+        if self.weight is not None:
+            init.ones_(self.weight)
 
     def forward(self, input: Any) -> Any:
         """Return the normalised `input`."""
@@ -222,12 +228,6 @@ class RMSNorm(Module):
 def as_shape(shape: Any) -> tuple[int, ...]:
     """Return an integer or a sequence of integers as a tuple."""
     return (shape,) if hasattr(shape, "__index__") else tuple(shape)
-
-
-def init_ones(parameter: Parameter) -> Parameter:
-    """Fill `parameter` with 1 and return it."""
-    init.ones_(parameter)
-    return parameter
 
 
 class Dropout(Module):
