@@ -3,7 +3,7 @@
 An operation on tiny arrays must cost about a microsecond more than NumPy's own call. So a call whose operands are
 plain (tracked values of one floating dtype in host memory, nothing being captured) goes straight from the function
 that users call to NumPy and onto the tape; every other call takes `bind`, which knows them all. Measured on one
-core at (1, 32): `x + y` costs 1.3 us on this path and 3.0 us through `bind`.
+core at (1, 32): `x + y` costs 1.5 us on this path and 7.3 us through `bind`, NumPy's own addition 0.3 us.
 """
 
 import itertools
@@ -243,7 +243,7 @@ def _unary_with_parameters(op: Op) -> Callable[..., Any]:
 def each(operation: Any, x: Any, calls: Sequence[dict[str, Any]]) -> list[Any]:
     """Return what `operation` makes of one value with each of several sets of parameters: the parts of a split.
 
-    They share what a single call looks up; four gates of (1, 32) take 5 us in place of 10.
+    They share what a single call looks up; four gates of (1, 32) take 4.3 us in place of 6.6.
     """
     op, state = operation.op, STATE.get()
     plain = isinstance(x, Tracked) and type(x.payload) is _Array and state.bottom is EAGER
