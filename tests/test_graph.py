@@ -9,6 +9,7 @@ from numpy.lib.array_utils import byte_bounds
 
 import tinyseq as ts
 from tinyseq import nn
+from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE
 from tinyseq.core.dispatch import override
 from tinyseq.graph import Capture, Graph, threads
 from tinyseq.graph.native import Native, can_run
@@ -190,8 +191,8 @@ def test_a_share_of_a_product_touches_the_bytes_of_its_rows(transposed):
         return low - arena.ctypes.data, high - arena.ctypes.data
 
     pa, pb, pc = (Place(Block(4000), span(v)[0], v.shape, v.strides, v.dtype) for v in (a, b, c))
-    flag = 112 if transposed else 111
-    table = [0, flag, 111, m, n, k, (pa, 0), width, (pb, 0), n, (pc, 0), n]
+    flag = TRANSPOSE if transposed else NO_TRANSPOSE
+    table = [0, flag, NO_TRANSPOSE, m, n, k, (pa, 0), width, (pb, 0), n, (pc, 0), n]
     at = 0
     for worker in range(3):
         part, touched = threads.share("gemm", table, None, worker, 3)
@@ -229,6 +230,40 @@ def test_kernel_functions_are_accurate(name, shape):
     assert not any(callable(what) for what, _ in run.jobs)
     want = getattr(ts, name)(ts.tensor(np.asarray(x), dtype=ts.float64)).numpy()
     np.testing.assert_allclose(run([x.payload])[0], want, rtol=1e-6, atol=5e-7)
+
+
+@pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum"])
+def test_kernels_compare_special_values_as_numpy(name):
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0], np.float32)
+    x, y = (ts.tensor(v.copy()) for v in np.meshgrid(special, special))
+    capture = Capture()
+    with override(bottom=capture):
+        out = capture.read(getattr(ts, name)(x, y))
+    run = Native(capture.graph([out]))
+    assert not any(callable(what) for what, _ in run.jobs)
+    np.testing.assert_array_equal(run([x.payload, y.payload])[0], getattr(ts, name)(x, y).numpy())
+
+
+@pytest.mark.parametrize("shape", [*itertools.product((1, 2), (1, 3), (1, 4)), (3, 4), (3, 1), (4,), ()])
+def test_operands_of_every_broadcast_shape(shape):
+    rng = np.random.default_rng(0)
+    x, y = (ts.tensor(rng.standard_normal(s), dtype="float32") for s in ((2, 3, 4), shape))
+    capture = Capture()
+    with override(bottom=capture):
+        out = capture.read(x * y + 1.0)
+    found = Native(capture.graph([out]))([x.payload, y.payload])[0]
+    np.testing.assert_allclose(found, x.numpy() * y.numpy() + 1.0, rtol=1e-5)
+
+
+def test_inputs_may_lie_in_any_order():
+    x = ts.tensor(np.arange(12.0).reshape(3, 4), dtype="float32")
+    capture = Capture()
+    with override(bottom=capture):
+        out = capture.read(x.exp() - x)
+    run, want = Native(capture.graph([out])), x.exp().numpy() - x.numpy()
+    columns, every_other = np.asfortranarray(x.payload), np.repeat(x.payload, 2, axis=1)[:, ::2]
+    for array in (x.payload, columns, every_other, x.payload):
+        np.testing.assert_allclose(run([array])[0], want, rtol=1e-5)
 
 
 def test_a_whole_step_of_a_model_runs_natively():
