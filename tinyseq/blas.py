@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+NO_TRANSPOSE, TRANSPOSE = 111, 112  # how CBLAS is told to read a matrix
+
 # Where wheels keep the library (Linux and Windows, macOS), and what their builds call its functions
 _FOLDERS = ("../numpy.libs", ".dylibs")
 _NAMES = ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}")

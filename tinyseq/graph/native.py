@@ -12,17 +12,16 @@ from typing import Any
 import numpy as np
 
 from tinyseq.backend import CPU, Array
-from tinyseq.blas import openblas
+from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
 from tinyseq.core import dtypes
 from tinyseq.graph import threads
 from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
-from tinyseq.graph.places import Joins, Place, Places
+from tinyseq.graph.places import Joins, Place, Places, contiguous_strides
 from tinyseq.graph.schedule import Schedule
 
 _F32 = dtypes.float32
-NO_TRANSPOSE, TRANSPOSE = 111, 112
 
 
 def can_run(graph: Graph) -> bool:
@@ -158,7 +157,7 @@ class Native:
         """Return a row-major copy of a value that no kernel can read as it lies."""
         block = self.places._new(int(np.prod(place.shape)) * place.dtype.itemsize)
         block.first = block.last = self.position
-        from_, copy = place, Place(block, 0, place.shape, _row_major(place), place.dtype)
+        from_, copy = place, Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
         self.jobs.append((lambda: np.copyto(self._array(copy), self._array(from_)), []))
         return copy
 
@@ -337,10 +336,6 @@ def _aligned(size: int) -> Array:
     raw = np.zeros(size + 64, np.uint8)
     shift = -raw.ctypes.data % 64
     return raw[shift : shift + size]
-
-
-def _row_major(place: Place) -> tuple[int, ...]:
-    return np.empty(place.shape, place.dtype).strides
 
 
 def _in_formula_order(line: Line, args: Sequence[Any]) -> tuple[Any, ...]:

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyseq.blas import blas_threads
+from tinyseq.blas import NO_TRANSPOSE, blas_threads
 from tinyseq.errors import ArgumentError
 from tinyseq.graph.kernels import Kernel
 from tinyseq.graph.places import Place
 
-NO_TRANSPOSE = 111
 # Handing a share to another thread costs about 30 us and a barrier one: what a stretch of work must save to be shared
 HANDING, WAITING = 100e-6, 2e-6
 FLOPS, ELEMENTS = 8e10, 1e9  # what one core does in a second, roughly
