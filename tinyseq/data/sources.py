@@ -114,12 +114,6 @@ def pinyin_phrases() -> list[tuple[str, list[str]]]:
     return [(phrase, pinyin) for phrase, pinyin in pairs if len(phrase) == len(pinyin)]
 
 
-def pinyin_readings() -> dict[str, list[str]]:
-    """Return the readings of each single Chinese character, the commonest first, from the package pypinyin (MIT)."""
-    table = _package("pypinyin.pinyin_dict", "pypinyin").pinyin_dict
-    return {chr(code): readings.split(",") for code, readings in table.items()}
-
-
 def pronunciations(path: str | Path, sha256: str) -> list[tuple[str, list[str]]]:
     """Return words with their phonemes, without stress, from a verified file of the CMU Pronouncing Dictionary.
 

@@ -1,0 +1,116 @@
+"""The examples run in their short mode; real data are what they are said to be."""
+
+import hashlib
+import lzma
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyseq.data import sources
+from tinyseq.errors import ArgumentError
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+DICTIONARY = EXAMPLES / "data" / "cmudict.dict.xz"
+NEEDS = {
+    "experiments": ["matplotlib"],
+    "forecasting": ["matplotlib", "statsmodels"],
+    "many_to_one": ["faker"],
+    "one_to_many": ["faker"],
+    "one_to_one": ["matplotlib", "sklearn"],
+    "synced": ["pypinyin"],
+    "unsynced": ["matplotlib"],
+}
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_an_example_runs_and_prints_a_baseline(name, tmp_path):
+    for module in NEEDS[name]:
+        pytest.importorskip(module)
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": str(EXAMPLES.parent), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:tinyseq", EXAMPLES / f"{name}.py", "--short"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"\d+\.\d", done.stdout)) >= 2  # its own figure, and the baseline's
+    if "matplotlib" in NEEDS[name]:
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
+
+
+def test_every_example_of_real_data_is_tested_and_listed():
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        assert path.name in listed
+        assert path.stem in NEEDS or path.stem in ("own_cell", "sample_text")
+        assert '"--short"' in path.read_text(encoding="utf-8")
+
+
+def test_verified_reads_the_right_bytes_and_refuses_others(tmp_path):
+    content = b"some data\n" * 100
+    digest = hashlib.sha256(content).hexdigest()
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "a.txt.xz").write_bytes(lzma.compress(content))
+    assert sources.verified(tmp_path / "a.txt", digest) == sources.verified(tmp_path / "a.txt.xz", digest) == content
+    (tmp_path / "b.txt").write_bytes(content[:-1] + b" ")
+    with pytest.raises(ArgumentError, match="SHA-256"):
+        sources.verified(tmp_path / "b.txt", digest)
+    (tmp_path / "b.xz").write_bytes(b"no archive")
+    for missing in ("b.xz", "c.txt"):
+        with pytest.raises(ArgumentError, match="cannot read"):
+            sources.verified(tmp_path / missing, digest)
+
+
+def test_the_dictionary_is_whole_and_stands_beside_its_licence():
+    listed = (EXAMPLES / "data" / "README.md").read_text(encoding="utf-8")
+    digest = hashlib.sha256(lzma.decompress(DICTIONARY.read_bytes())).hexdigest()
+    assert digest in listed
+    assert digest in (EXAMPLES / "unsynced.py").read_text(encoding="utf-8")
+    pairs = sources.pronunciations(DICTIONARY, digest)
+    words = dict(pairs)
+    assert len(pairs) == len(words) > 110_000
+    assert words["recurrent"] == ["R", "IH", "K", "ER", "AH", "N", "T"]
+    assert len({p for _, found in pairs for p in found}) == 39
+    assert "Carnegie Mellon" in (EXAMPLES / "data" / "cmudict.LICENSE").read_text(encoding="utf-8")
+
+
+def test_tables_of_statsmodels():
+    pytest.importorskip("statsmodels")
+    years, ppm = sources.weekly_co2()
+    assert years.shape == ppm.shape == (2284,)
+    assert np.isfinite(ppm).all()
+    assert 1958.2 < years[0] < 1958.3
+    assert 2001.9 < years[-1] < 2002.1
+    assert 310 < ppm.min() < 320 < 370 < ppm.max() < 380
+    years, spots = sources.yearly_sunspots()
+    assert years[0] == 1700
+    assert years[-1] == 2008
+    assert spots.argmax() == 1957 - 1700
+
+
+def test_surnames_are_plain_letters():
+    pytest.importorskip("faker")
+    found = sources.surnames()
+    assert len(found) == 20
+    assert sum(map(len, found.values())) > 10_000
+    assert set("".join("".join(names) for names in found.values())) <= set("abcdefghijklmnopqrstuvwxyz '-")
+    assert "garcia" in found["Spanish"]
+    assert "korhonen" in found["Finnish"]
+
+
+def test_pinyin_has_a_reading_for_each_character():
+    pytest.importorskip("pypinyin")
+    phrases = sources.pinyin_phrases()
+    assert len(phrases) > 40_000
+    assert all(len(phrase) == len(readings) for phrase, readings in phrases)
+    assert dict(phrases)["银行"] == ["yín", "háng"]
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsmodels.datasets", None)
+    with pytest.raises(ArgumentError, match=r"statsmodels.*tinyseq\[data\]"):
+        sources.weekly_co2()
