@@ -1234,6 +1234,17 @@ def test_rechecks_can_be_switched_off():
 # Errors
 
 
+def test_a_view_is_not_read_after_a_write_to_what_it_looks_at():
+    def function(x):
+        y = x * 1.0
+        view = y[:2]
+        y.add_(1.0)
+        return view * 2.0
+
+    with pytest.raises(CaptureError, match="looks at was modified"):
+        ts.compile(function)(new(3))
+
+
 def test_an_error_names_the_users_line():
     def function(x):
         y = x * 2.0

@@ -97,6 +97,45 @@ def test_a_pass_changes_nothing_but_the_program(cell, name):
     agree(Replay(better)(inputs), Replay(graph)(inputs), 1e-12)
 
 
+def overlapping(x):
+    """Return the gradient of a value of which parts are used that overlap, and are as long as the whole together."""
+    x = (x * 1.0).detach().requires_grad_()
+    y = x * x
+    return ts.autograd.grad((y[:, :2] * 2.0).sum() + y[:, 1:3].exp().sum(), x)[0]
+
+
+TEMPTING = {  # to a pass that shares or drops too much
+    "two zeros": lambda x: (x / 0.0, x / -0.0),
+    "ones of a larger shape": lambda x: x[:1] * ts.ones(3, 4),
+    "ones of a wider dtype": lambda x: x * ts.ones(3, 4, dtype=ts.float64),
+    "overlapping slices": overlapping,
+    "slices of slices": lambda x: x[:, 1:][:, 1:2] + x[1:][:1, :1],
+    "a join of parts in another order": lambda x: ts.cat([x[:, 2:], x[:, :2]], 1),
+    "a stack of rows seen as columns": lambda x: ts.stack([x[0], x[1], x[2]], 1),
+    "a stack of rows and columns": lambda x: (
+        ts.stack([x[0, :3], x[:, 1], x[2, :3]]) + ts.stack([v for z in [x[:, :3] * 2.0] for v in (z[0], z[:, 1], z[2])])
+    ),
+    "a column that broadcasts": lambda x: (x * x[:, :1] + x[0])[:, 1:3],
+}
+
+
+@pytest.mark.parametrize("name", TEMPTING)
+def test_programs_that_tempt_the_passes(name):
+    x = ts.tensor(np.random.default_rng(0).standard_normal((3, 4)), dtype="float32")
+    capture = Capture()
+    with override(bottom=capture):
+        out = TEMPTING[name](x)
+        outputs = [capture.read(v) for v in (out if isinstance(out, tuple) else (out,))]
+    graph, inputs = capture.graph(outputs), [array for array, _ in capture.inputs.values()]
+    better = improve(graph)
+    better.check()
+    want = Replay(graph)(inputs)
+    for run in (Replay(better), Native(better), Native(graph)):
+        found = run(inputs)
+        agree(found, want, 1e-6)
+        assert [a.dtype for a in found] == [a.dtype for a in want]
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("optimised", [True, False])
