@@ -162,10 +162,10 @@ def clipping(updates, axis):
 
 def forgetting(updates, axis):
     """Train LSTMs whose forget gates start shut, half open and open; print how long they take."""
-    print("\nforget bias: LSTM on the adding problem of 50 steps")
+    print("\nforget bias: LSTM on the adding problem of 100 steps")
     print(f"{'bias':<8}{'gate':>8}{'loss at the end':>18}{'updates':>10}")
-    for bias in (-2.0, 0.0, 1.0, 2.0):
-        losses, _ = learned(Adding(50), "LSTM", updates, forget=bias)
+    for bias in (-2.0, 0.0, 1.0, 3.0):
+        losses, _ = learned(Adding(100), "LSTM", updates, forget=bias, lr=3e-3)
         gate = 1 / (1 + math.exp(-bias))
         print(f"{bias:<8}{gate:>8.2f}{losses[-50:].mean():>18.4f}{len(losses):>10}", flush=True)
         window = min(20, len(losses))
@@ -192,7 +192,7 @@ def main():
     if "clipping" in chosen:
         clipping(min(updates, 300), axes[1, 0])
     if "forget" in chosen:
-        forgetting(updates, axes[1, 1])
+        forgetting(min(updates, 2500), axes[1, 1])
     figure.savefig("experiments.png", dpi=100)
     print("\nexperiments.png shows the losses")
 
