@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyseq.backend import Array, namespace_of
+from tinyseq.backend import CPU, Array, namespace_of
 from tinyseq.core.dispatch import as_array
 from tinyseq.graph.ir import Const, Graph, Symbol
 
@@ -31,16 +31,19 @@ class Replay:
         self.outputs = [slot(o) for o in graph.outputs]
         self.constants = [value for _, value in constants]
         self.count = len(slots)
+        self.on_host = all(line.out.device in (None, CPU) for line in graph)
         self.frees = _last_uses(self.steps, set(self.outputs), len(graph.inputs))
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs for `inputs`."""
         values: list[Any] = [*inputs, *[None] * (self.count - len(inputs))]
         constants = self.constants
+        xp = np if all(type(a) is np.ndarray for a in inputs) and self.on_host else None
         with np.errstate(all="ignore"):
             for (forward, args, params, out), free in zip(self.steps, self.frees, strict=True):
                 operands = [values[a] if a >= 0 else constants[-a - 1] for a in args]
-                values[out] = as_array(forward(namespace_of(operands), *operands, **params))
+                result = forward(xp or namespace_of(operands), *operands, **params)
+                values[out] = result if type(result) is np.ndarray else as_array(result)
                 for dead in free:
                     values[dead] = None
         return [values[o] if o >= 0 else constants[-o - 1] for o in self.outputs]

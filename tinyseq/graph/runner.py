@@ -11,6 +11,9 @@ from tinyseq.graph.native import Native, can_run
 from tinyseq.graph.passes import improve
 from tinyseq.graph.replay import Replay
 
+# Passes that make lines, so that kernels make fewer values: line by line they only cost
+FOR_KERNELS = ("push_slices", "fill_gaps", "copy_shared_parts")
+
 Runner: TypeAlias = Callable[[Sequence[Array]], list[Array]]
 
 
@@ -20,8 +23,11 @@ def runner_for(graph: Graph, without: Sequence[str] = ()) -> Runner:
     `without` names passes to leave out, and "native" for the plain runner.
     """
     with collector_paused():
-        better = improve(graph, without)
-        return Native(better) if "native" not in without and can_run(better) else Replay(better)
+        if "native" not in without:
+            better = improve(graph, without)
+            if can_run(better):
+                return Native(better)
+        return Replay(improve(graph, (*without, *FOR_KERNELS)))
 
 
 @contextmanager
