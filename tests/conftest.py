@@ -11,6 +11,8 @@ from tinyseq import backend
 from tinyseq.core import dtypes
 from tinyseq.core.dispatch import STATE, State
 
+pytest.register_assert_rewrite("tests.helpers")
+
 
 @pytest.fixture(autouse=True)
 def _fresh_state() -> Iterator[None]:

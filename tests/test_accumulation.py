@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import leaf, values
 from tinyseq.autograd import engine, grad
 from tinyseq.nn import functional
-
-
-def leaf(values, dtype="float64"):
-    return ts.tensor(np.asarray(values, dtype), requires_grad=True)
-
-
-def values(t):
-    return t.detach().numpy()
 
 
 @pytest.mark.parametrize(

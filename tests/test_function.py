@@ -7,17 +7,9 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import leaf, values
 from tinyseq.autograd import Function, detect_anomaly, grad, gradcheck, gradgradcheck, set_detect_anomaly
 from tinyseq.errors import GradientError, ShapeError
-
-
-def leaf(values, dtype="float64"):
-    return ts.tensor(np.asarray(values, dtype), requires_grad=True)
-
-
-def values(t):
-    return t.detach().numpy()
-
 
 # autograd.Function
 

@@ -1,0 +1,52 @@
+"""What several test files share: arrays and tensors to start from, and how two results are compared."""
+
+import warnings
+
+import numpy as np
+
+import tinyseq as ts
+
+
+def arr(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
+
+
+def new(*shape, seed=0, requires_grad=False):
+    return ts.tensor(arr(*shape, seed=seed), requires_grad=requires_grad)
+
+
+def close(a, b, rtol=1e-5, atol=1e-6):
+    if b is None:
+        assert a is None
+        return
+    a, b = (np.asarray(t.detach()) if isinstance(t, ts.Tensor) else np.asarray(t) for t in (a, b))
+    assert a.dtype == b.dtype
+    np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+def leaf(values, dtype="float64"):
+    return ts.tensor(np.asarray(values, dtype), requires_grad=True)
+
+
+def values(t):
+    return t.detach().numpy()
+
+
+# Compiled functions beside the functions that they were made of
+
+
+def nothing():
+    pass
+
+
+def always_right(function, *calls, captures=None):
+    """Compare `function` with its compiled self for each (what to do first, arguments)."""
+    compiled = ts.compile(function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for before, args in calls:
+            before()
+            close(compiled(*args), function(*args))
+    if captures is not None:
+        assert compiled._captures == captures
+    return compiled
