@@ -1,6 +1,7 @@
 """What operations stand on: their definition, shapes, dtypes, devices, the state and who handles a call."""
 
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -288,6 +289,20 @@ def test_no_function_hides_an_operation_of_its_name(name):
     forward = Op.registry[name].forward
     home = sys.modules[forward.__module__]
     assert getattr(ops, forward.__name__) is getattr(home, forward.__name__)
+
+
+HOMES = [sys.modules[f"tinyseq.ops.{m.name}"] for m in pkgutil.iter_modules(ops.__path__) if m.name != "signatures"]
+HELPERS = {"unary", "binary", "function", "comparison", "rounding", "kept", "scan", "along", "add_at", "row_major"}
+
+
+@pytest.mark.parametrize("home", HOMES, ids=lambda home: home.__name__)
+def test_a_module_of_operations_offers_all_of_its_own_and_nothing_else(home):
+    own = {n for n, f in vars(home).items() if inspect.isroutine(f) and f.__module__ == home.__name__ and n[0] != "_"}
+    offered = [n for n in home.__all__ if inspect.isroutine(getattr(home, n))]
+    assert sorted(own - HELPERS) == sorted(offered)
+    for name in home.__all__:
+        assert getattr(ops, name) is getattr(home, name), f"{name} is hidden by another module"
+        assert [other.__name__ for other in HOMES if name in other.__all__] == [home.__name__]
 
 
 @pytest.mark.parametrize("name", ["autograd", "nn", "nn.functional", "optim", "testing"])

@@ -305,7 +305,12 @@ from tinyseq.ops import (
     vstack as row_stack,
     xlogy,
 )
-from tinyseq.ops.arithmetic import (
+from tinyseq.ops.random import (
+    Generator,
+    default_generator,
+    manual_seed,
+)
+from tinyseq.ops.signatures import (
     add,
     div,
     div as divide,
@@ -313,13 +318,6 @@ from tinyseq.ops.arithmetic import (
     rsub,
     sub,
     sub as subtract,
-)
-from tinyseq.ops.random import (
-    Generator,
-    default_generator,
-    manual_seed,
-)
-from tinyseq.ops.selecting import (
     where,
 )
 from tinyseq.render import (

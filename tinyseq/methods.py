@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from tinyseq import ops
 from tinyseq.core import dtypes
-from tinyseq.ops import arithmetic
+from tinyseq.ops import signatures
 
 
 class ArrayMethods:
@@ -161,10 +161,10 @@ class ArrayMethods:
 
     # Arithmetic
 
-    add = arithmetic.add
-    sub = subtract = arithmetic.sub
+    add = signatures.add
+    sub = subtract = signatures.sub
     mul = multiply = ops.mul
-    div = divide = true_divide = arithmetic.div
+    div = divide = true_divide = signatures.div
     pow = ops.pow
     float_power = ops.float_power
     neg = negative = ops.neg

@@ -10,7 +10,7 @@ from tinyseq.core.op import Value
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ShapeError
-from tinyseq.ops.elementwise import abs, cast, clamp_, exp, expm1, function, gt, le, relu, sigmoid, sub, tanh, where
+from tinyseq.ops.elementwise import abs, cast, clamp_, exp, expm1, function, gt, le, sigmoid, sub, tanh, where
 from tinyseq.ops.gaussian import erf
 from tinyseq.ops.reduction import sum_
 from tinyseq.ops.shaping import narrow_
@@ -202,6 +202,6 @@ def prelu(input: Value, weight: Value) -> Value:
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
-    "log_softmax_", "logsigmoid", "mish", "prelu", "relu", "relu6", "selu", "silu", "softmax", "softmax_", "softmin",
+    "log_softmax_", "logsigmoid", "mish", "prelu", "relu6", "selu", "silu", "softmax", "softmax_", "softmin",
     "softplus", "softplus_", "softshrink", "softsign", "tanhshrink", "threshold",
 ]  # fmt: skip

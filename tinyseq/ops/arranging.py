@@ -14,7 +14,6 @@ from tinyseq.ops.shaping import (
     broadcast_to,
     cat,
     cat_,
-    flatten,
     flip_,
     narrow_,
     permute_,
@@ -355,7 +354,7 @@ def constant_pad(input: Value, pad: Sequence[int], value: float = 0.0) -> Value:
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_tensors", "broadcasted", "cartesian_prod",
-    "column_stack", "constant_pad", "cumulative_trapezoid", "dsplit", "dstack", "expand_as", "flatten", "fliplr",
-    "flipud", "hsplit", "hstack", "meshgrid", "movedim", "ravel", "repeat_interleave", "reshape_as", "roll", "rot90",
-    "select", "sum_to_size", "tensor_split", "trapezoid", "unfold", "vsplit", "vstack",
+    "column_stack", "constant_pad", "cumulative_trapezoid", "dsplit", "dstack", "expand_as", "fliplr", "flipud",
+    "hsplit", "hstack", "meshgrid", "movedim", "ravel", "repeat_interleave", "reshape_as", "roll", "rot90", "select",
+    "sum_to_size", "tensor_split", "trapezoid", "unfold", "vsplit", "vstack",
 ]  # fmt: skip

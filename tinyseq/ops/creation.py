@@ -96,3 +96,6 @@ def eye_(xp: Namespace, *, shape: Shape, dtype: dtypes.DType, device: Device) ->
     """Return a matrix with ones on its diagonal and zeros elsewhere."""
     with on(device) as library:
         return library.eye(*shape, dtype=dtype)
+
+
+__all__ = ["arange_", "clone", "eye_", "filled", "full_", "full_like_", "linspace_", "ones_like", "to_device"]

@@ -121,3 +121,9 @@ def tril(input: Value, diagonal: int = 0) -> Value:
 def triu(input: Value, diagonal: int = 0) -> Value:
     """Return the upper triangles of the matrices `input` (..., N, M), zeros elsewhere."""
     return triu_(input, diagonal=int(diagonal))
+
+
+__all__ = [
+    "diag", "diag_embed", "diagflat", "diagonal", "diagonal_", "diagonal_back", "diagonal_scatter", "tril", "tril_",
+    "triu", "triu_",
+]  # fmt: skip

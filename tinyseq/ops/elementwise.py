@@ -322,3 +322,10 @@ def cast(xp: Namespace, x: Array, *, dtype: dtypes.DType) -> Array:
 
 
 cast.defvjp(x=lambda g, x_dtype: cast(g, dtype=x_dtype))
+
+
+__all__ = [
+    "abs", "add", "cast", "clamp_", "div", "eq", "exp", "expm1", "floor_divide", "ge", "gt", "le", "log", "logical_and",
+    "logical_not", "logical_or", "lt", "maximum", "minimum", "mul", "ne", "neg", "pow", "relu", "remainder", "sigmoid",
+    "sign", "sqrt", "sub", "tanh", "where",
+]  # fmt: skip

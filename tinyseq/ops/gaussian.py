@@ -73,3 +73,6 @@ erfc.defvjp(x=lambda g, x: g * (-2 / math.sqrt(math.pi)) * exp(-x * x))
 def ndtr(input: Value) -> Value:
     """Return the area under the standard normal curve up to `x`."""
     return 0.5 * erfc(input * -math.sqrt(0.5))
+
+
+__all__ = ["erf", "erfc", "ndtr"]

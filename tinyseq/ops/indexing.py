@@ -1,7 +1,6 @@
 """Indexing with integers, slices, tensors and masks; gathering and scattering."""
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +10,11 @@ from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.dispatch import STATE
 from tinyseq.core.op import Value
-from tinyseq.core.sample import Bools, Ints, Sample
-from tinyseq.core.shapes import Shape, dim_of
-from tinyseq.errors import ArgumentError, CaptureError, DimError, DTypeError, ShapeError
+from tinyseq.core.sample import Ints, Sample
+from tinyseq.core.shapes import Shape
+from tinyseq.errors import ArgumentError, CaptureError, DimError, DTypeError
 from tinyseq.ops.creation import filled, to_device
-from tinyseq.ops.elementwise import cast, where
-from tinyseq.ops.shaping import narrow_, reshape_, select_, sum_to, unsqueeze
+from tinyseq.ops.shaping import narrow_, select_, sum_to, unsqueeze
 
 
 class Span(NamedTuple):
@@ -256,150 +254,4 @@ def put(x: Value, key: Any, value: Value) -> Value:
     return put_(x, value, *arrays, key=stored)
 
 
-def _check_index(name: str, x: Shape, index: Shape, dim: int) -> None:
-    if len(x) != len(index) or any(n > m for i, (n, m) in enumerate(zip(index, x, strict=True)) if i != dim):
-        raise ShapeError(f"{name}: index of shape {list(index)} does not fit {list(x)} but for dim {dim}")
-
-
-def _gathered(x: Shape, index: Shape, *, dim: int) -> Shape:
-    _check_index("gather", x, index, dim)
-    return index
-
-
-def along(index: Array, dim: int, xp: Namespace) -> tuple[Any, ...]:
-    """Return open index arrays that pick `index` along `dim` and count along every other dimension."""
-    key = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(index.ndim)]) for d, n in enumerate(index.shape)]
-    key[dim] = index
-    return tuple(key)
-
-
-def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
-    if index.size and xp is np and (index.min() < 0 or index.max() >= size):
-        raise DimError(f"{name}: indices run from {index.min()} to {index.max()}, wanted 0 to {size - 1}")
-    return index
-
-
-@op(
-    shape=_gathered,
-    samples=(
-        Sample(((3, 4), Ints((2, 5), 4)), params={"dim": 1}),
-        Sample(((3, 4), Ints((5, 4), 3)), params={"dim": 0}),
-    ),
-)
-def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
-    """Return the elements of `x` that `index` names along `dim`."""
-    return x[along(_in_range(xp, index, x.shape[dim], "gather"), dim, xp)]
-
-
-@op(
-    shape=lambda x, index, src, *, dim: x,
-    label="scatter+",
-    samples=(
-        Sample(((3, 4), Ints((2, 5), 4), (3, 5)), params={"dim": 1}),
-        Sample(((3, 4), Ints((5, 2), 3), (5, 4)), params={"dim": 0}),
-    ),
-)
-def scatter_add_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
-    """Return `x` with the elements of `src` added where `index` says along `dim`."""
-    out = x.copy()
-    key = along(_in_range(xp, index, x.shape[dim], "scatter_add"), dim, xp)
-    add_at(xp, out, key, src[tuple(slice(n) for n in index.shape)])
-    return out
-
-
-@op(
-    shape=lambda g, index, *, shape, dim: shape,
-    samples=(Sample(((2, 5), Ints((2, 5), 4)), params={"shape": (3, 4), "dim": 1}),),
-)
-def gather_back(xp: Namespace, g: Array, index: Array, *, shape: Shape, dim: int) -> Array:
-    """Return zeros of `shape` to which `g` is added where `index` says along `dim`: the transpose of `gather`."""
-    out = xp.zeros(shape, g.dtype)
-    add_at(xp, out, along(index, dim, xp), g)
-    return out
-
-
-gather_.defvjp(x=lambda g, x_shape, index, dim: gather_back(g, index, shape=x_shape, dim=dim))
-gather_back.defvjp(g=lambda g, index, dim: gather_(g, index, dim=dim))
-
-
-def _scattered_src(g: Value, index: Value, src_shape: Shape, dim: int) -> Value:
-    picked = gather_(g, index, dim=dim)
-    return (
-        picked
-        if picked.shape == src_shape
-        else index_back(picked, shape=src_shape, key=tuple(Span(0, n) for n in picked.shape))
-    )
-
-
-scatter_add_.defvjp(x=lambda g: g, src=_scattered_src)
-
-
-def gather(x: Value, dim: int, index: Value) -> Value:
-    """Return the elements of `x` that the integer tensor `index` names along `dim`."""
-    if not math.prod(index.shape):
-        flat = reshape_(x, shape=(math.prod(x.shape),))
-        return reshape_(narrow_(flat, dim=0, start=0, stop=0), shape=tuple(index.shape))
-    if not x.shape:
-        return reshape_(gather_(reshape_(x, shape=(1,)), index.reshape(-1), dim=0), shape=tuple(index.shape))
-    along_dim = dim_of(dim, len(x.shape))
-    _check_index("gather", x.shape, index.shape, along_dim)
-    return gather_(x, index, dim=along_dim)
-
-
-def scatter_add(x: Value, dim: int, index: Value, src: Value) -> Value:
-    """Return `x` with the elements of `src` added where the integer tensor `index` says along `dim`."""
-    if not x.shape:
-        lines = (reshape_(x, shape=(1,)), index.reshape(-1), src.reshape(-1))
-        return reshape_(scatter_add_(*lines, dim=0), shape=())
-    return scatter_add_(x, index, src, dim=dim_of(dim, len(x.shape)))
-
-
-def _embedded(weight: Shape, indices: Shape) -> Shape:
-    return (*indices, *weight[1:])
-
-
-@op(shape=_embedded, samples=(Sample(((4, 3), Ints((2, 5), 4))), Sample(((4, 3), Ints((), 4)))))
-def embedding_(xp: Namespace, weight: Array, indices: Array) -> Array:
-    """Return the rows of `weight` (N, D) that `indices` name, of shape (*indices, D)."""
-    return weight[_in_range(xp, indices, weight.shape[0], "embedding")]
-
-
-@op(
-    shape=lambda g, indices, *, shape: shape,
-    samples=(Sample(((2, 5, 3), Ints((2, 5), 4)), params={"shape": (4, 3)}),),
-)
-def embedding_back(xp: Namespace, g: Array, indices: Array, *, shape: Shape) -> Array:
-    """Return zeros of `shape` (N, D) to whose rows `indices` the rows of `g` are added."""
-    out = xp.zeros(shape, g.dtype)
-    add_at(xp, out, (indices.reshape(-1),), g.reshape(-1, *shape[1:]))
-    return out
-
-
-embedding_.defvjp(weight=lambda g, weight_shape, indices: embedding_back(g, indices, shape=weight_shape))
-embedding_back.defvjp(g=lambda g, indices: embedding_(g, indices))
-
-
-@op(
-    shape=shapes.elementwise,
-    dtype=lambda x, mask, **params: x,
-    samples=(
-        Sample(((3, 2), Bools((3, 2))), params={"value": 2.0}),
-        Sample(((3, 2), Bools((2,))), params={"value": 0.0}),
-    ),
-    elementwise=True,
-)
-def masked_fill_(xp: Namespace, x: Array, mask: Array, *, value: float) -> Array:
-    """Return `x` with `value` where `mask` is true."""
-    return xp.where(mask, xp.asarray(value, x.dtype), x)
-
-
-masked_fill_.defvjp(x=lambda g, mask: masked_fill_(g, mask, value=0.0))
-
-
-def masked_fill(x: Value, mask: Value, value: Any) -> Value:
-    """Return `x` with the number or 0-d tensor `value` where the boolean `mask` is true."""
-    if mask.dtype != dtypes.bool_:
-        raise DTypeError(f"masked_fill: got a mask of dtype {mask.dtype}; wanted bool")
-    if hasattr(value, "shape"):
-        return where(mask, value if value.dtype == x.dtype else cast(value, dtype=x.dtype), x)
-    return masked_fill_(x, mask, value=float(value) if x.dtype.kind == "f" else int(value))
+__all__ = ["Span", "getitem", "index", "index_back", "nonzero_of", "put", "put_"]

@@ -121,3 +121,6 @@ def linear_(xp: Namespace, x: Array, weight: Array) -> Array:
 
 
 linear_.defvjp(x=lambda g, weight: matmul(g, weight), weight=lambda g, x: Product(g, x))
+
+
+__all__ = ["linear_", "matmul"]

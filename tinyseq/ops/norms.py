@@ -11,7 +11,7 @@ from tinyseq.ops.arranging import movedim, ravel
 from tinyseq.ops.creation import filled
 from tinyseq.ops.diagonals import diagonal
 from tinyseq.ops.elementwise import abs, add, cast, clamp_, div, eq, maximum, mul, ne, pow, sign, sqrt, sub, where
-from tinyseq.ops.indexing import gather_
+from tinyseq.ops.gathering import gather_
 from tinyseq.ops.linalg import matmul
 from tinyseq.ops.reduction import amax, amin, any, mean, root, sum, sum_
 from tinyseq.ops.rounding import ceil, floor, round_

@@ -9,7 +9,7 @@ from tinyseq.core import shapes
 from tinyseq.core.op import Value
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ArgumentError, ShapeError
-from tinyseq.ops import arithmetic
+from tinyseq.ops import signatures
 from tinyseq.ops.creation import eye_
 from tinyseq.ops.diagonals import diagonal
 from tinyseq.ops.elementwise import div, mul
@@ -76,7 +76,7 @@ def _scaled(input: Value, product: Value, beta: float, alpha: float) -> Value:
     if beta == 0:  # then not even NaN in input counts
         shape = shapes.elementwise(tuple(input.shape), tuple(product.shape))
         return broadcast_to(scaled, shape=shape) if scaled.shape != shape else scaled
-    return arithmetic.add(scaled, input, alpha=beta)
+    return signatures.add(scaled, input, alpha=beta)
 
 
 def addmm(input: Value, mat1: Value, mat2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
@@ -106,12 +106,12 @@ def addr(input: Value, vec1: Value, vec2: Value, *, beta: float = 1, alpha: floa
 
 def addcmul(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """Return `input + value * tensor1 * tensor2`."""
-    return arithmetic.add(input, mul(tensor1, tensor2), alpha=value)
+    return signatures.add(input, mul(tensor1, tensor2), alpha=value)
 
 
 def addcdiv(input: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """Return `input + value * tensor1 / tensor2`."""
-    return arithmetic.add(input, div(tensor1, tensor2), alpha=value)
+    return signatures.add(input, div(tensor1, tensor2), alpha=value)
 
 
 def multi_dot(tensors: Sequence[Value]) -> Value:
@@ -283,7 +283,7 @@ def matrix_power(input: Value, n: int) -> Value:
     """Return the product of `n` square matrices `input`, by repeated squaring; of inverses if `n` is negative."""
     if n == 0:
         unit = eye_(shape=tuple(input.shape[-2:]), dtype=input.dtype, device=device_of(input))
-        return arithmetic.add(mul(input, 0.0), unit)
+        return signatures.add(mul(input, 0.0), unit)
     if n < 0:
         input, n = inv(input), -n
     out, square = None, input
@@ -320,3 +320,9 @@ def diff(input: Value, n: int = 1, dim: int = -1, prepend: Value | None = None, 
 def _joined_ends(input: Value, d: int, prepend: Value | None, append: Value | None) -> Value:
     parts = [p for p in (prepend, input, append) if p is not None]
     return cat_(*parts, dim=d) if len(parts) > 1 else input
+
+
+__all__ = [
+    "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm", "bmm", "cross", "diff", "dot", "einsum",
+    "inner", "kron", "matrix_power", "mm", "multi_dot", "mv", "outer", "tensordot", "trace", "vander", "vecdot",
+]  # fmt: skip

@@ -278,3 +278,9 @@ def dropout_mask_(
     """
     kept = generator.stream.uniform(shape, dtypes.float32) >= p
     return kept.astype(dtype) * dtype.type(1 / (1 - p) if p < 1 else 0)
+
+
+__all__ = [
+    "Generator", "default_generator", "dropout_mask_", "generator_for", "manual_seed", "normal_", "randint_",
+    "randperm_", "uniform_",
+]  # fmt: skip

@@ -325,3 +325,10 @@ def nanmean(input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any 
     """Return the mean over `dim` of what is not NaN."""
     counted = sum(eq(input, input), dim, keepdim)
     return div(nansum(input, dim, keepdim, dtype=dtype), counted)
+
+
+__all__ = [
+    "MinMax", "all", "amax", "amax_", "amin", "amin_", "aminmax", "any", "argmax", "argmax_", "argmin", "argmin_",
+    "count_nonzero", "cumprod", "cumsum", "cumsum_", "logcumsumexp", "logsumexp", "logsumexp_", "mean", "nanmean",
+    "nansum", "prod", "root", "std", "std_mean", "sum", "sum_", "var", "var_mean",
+]  # fmt: skip

@@ -72,3 +72,6 @@ def copysign(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 copysign.defvjp(x=lambda g, x, out: where(eq(x, 0), 0.0, g * out / where(eq(x, 0), 1.0, x)), y=lambda g: g * 0.0)
+
+
+__all__ = ["ceil", "copysign", "floor", "fmod", "frac", "round", "round_", "trunc"]

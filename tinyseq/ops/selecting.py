@@ -9,28 +9,27 @@ from tinyseq.backend import Array, Namespace, device_of
 from tinyseq.core import dtypes, shapes
 from tinyseq.core.define import op
 from tinyseq.core.op import Value
-from tinyseq.core.sample import Sample
+from tinyseq.core.sample import Bools, Sample
 from tinyseq.core.shapes import dim_of
-from tinyseq.errors import ArgumentError, ShapeError
+from tinyseq.errors import DTypeError, ShapeError
 from tinyseq.ops import elementwise
 from tinyseq.ops.arranging import broadcast_tensors, ravel
 from tinyseq.ops.creation import filled, full_
 from tinyseq.ops.elementwise import abs, add, cast, eq, le, logical_and, logical_or, mul, ne, sub
+from tinyseq.ops.gathering import gather_
 from tinyseq.ops.indexing import (
     ARRAY,
     Span,
-    along,
-    gather_,
     index,
     index_back,
-    masked_fill,
     nonzero_of,
     put,
     put_,
-    scatter_add_,
 )
 from tinyseq.ops.reduction import all, cumsum_
 from tinyseq.ops.shaping import broadcast_to, narrow_, reshape_, stack, unsqueeze
+
+_picked = index  # for functions that have a parameter of that name
 
 
 def _along(x: Value, dim: int, indices: Value, what: str) -> tuple[int, tuple[Any, ...], Value]:
@@ -46,10 +45,7 @@ def index_select(input: Value, dim: int, index: Value) -> Value:
     if not input.shape:
         return index_select(reshape_(input, shape=(1,)), dim, index).reshape(())
     _, key, indices = _along(input, dim, index, "index_select")
-    return picked(input, indices, key=key)
-
-
-picked = index
+    return _picked(input, indices, key=key)
 
 
 def index_add(input: Value, dim: int, index: Value, source: Value, *, alpha: float = 1) -> Value:
@@ -92,7 +88,7 @@ def index_put(input: Value, indices: Any, values: Value, accumulate: bool = Fals
 
 def take(input: Value, index: Value) -> Value:
     """Return the elements that `index` names in the flattened `input`."""
-    return picked(ravel(input), index, key=(ARRAY,))
+    return _picked(ravel(input), index, key=(ARRAY,))
 
 
 def put_flat(input: Value, index: Value, source: Value, accumulate: bool = False) -> Value:
@@ -109,7 +105,7 @@ def put_flat(input: Value, index: Value, source: Value, accumulate: bool = False
 def take_along_dim(input: Value, indices: Value, dim: int | None = None) -> Value:
     """Return the elements that `indices` names along `dim`, broadcast elsewhere; in the flattened tensor without."""
     if dim is None:
-        return picked(ravel(input), ravel(indices), key=(ARRAY,))
+        return _picked(ravel(input), ravel(indices), key=(ARRAY,))
     n = len(input.shape)
     d = dim_of(dim, n)
     if len(indices.shape) != n:
@@ -125,6 +121,32 @@ def take_along_dim(input: Value, indices: Value, dim: int | None = None) -> Valu
 
 
 # Masks
+
+
+@op(
+    shape=shapes.elementwise,
+    dtype=lambda x, mask, **params: x,
+    samples=(
+        Sample(((3, 2), Bools((3, 2))), params={"value": 2.0}),
+        Sample(((3, 2), Bools((2,))), params={"value": 0.0}),
+    ),
+    elementwise=True,
+)
+def masked_fill_(xp: Namespace, x: Array, mask: Array, *, value: float) -> Array:
+    """Return `x` with `value` where `mask` is true."""
+    return xp.where(mask, xp.asarray(value, x.dtype), x)
+
+
+masked_fill_.defvjp(x=lambda g, mask: masked_fill_(g, mask, value=0.0))
+
+
+def masked_fill(x: Value, mask: Value, value: Any) -> Value:
+    """Return `x` with the number or 0-d tensor `value` where the boolean `mask` is true."""
+    if mask.dtype != dtypes.bool_:
+        raise DTypeError(f"masked_fill: got a mask of dtype {mask.dtype}; wanted bool")
+    if hasattr(value, "shape"):
+        return elementwise.where(mask, value if value.dtype == x.dtype else cast(value, dtype=x.dtype), x)
+    return masked_fill_(x, mask, value=float(value) if x.dtype.kind == "f" else int(value))
 
 
 def masked_select(input: Value, mask: Value) -> Value:
@@ -157,102 +179,7 @@ def nonzero(input: Value, *, as_tuple: bool = False) -> Any:
     return rows if input.shape else narrow_(rows, dim=1, start=0, stop=0)
 
 
-def where(condition: Value, input: Any = None, other: Any = None) -> Any:
-    """Return `input` where `condition` is true and `other` elsewhere; with neither, the indices where it is true."""
-    if input is None and other is None:
-        return nonzero(condition, as_tuple=True)
-    return elementwise.where(condition, input, other)
-
-
-# Scattering
-
-
-def scatter(input: Value, dim: int, index: Value, src: Any = None, *, value: Any = None, reduce: Any = None) -> Value:
-    """Return `input` with the elements of `src` (or one number) where `index` says along `dim`.
-
-    Raises
-    ------
-    ArgumentError
-        If `reduce` is neither None, "add" nor "multiply".
-    """
-    source = value if src is None else src
-    if not input.shape:
-        one = source if not hasattr(source, "shape") else source.reshape(1)
-        return scatter(input.reshape(1), dim, index.reshape(-1), one, reduce=reduce).reshape(())
-    if not math.prod(index.shape):
-        return input
-    d = dim_of(dim, len(input.shape))
-    if not hasattr(source, "shape"):
-        source = full_(shape=tuple(index.shape), value=source, dtype=input.dtype, device=device_of(input))
-    for i, n in enumerate(index.shape):
-        source = source if source.shape[i] == n else narrow_(source, dim=i, start=0, stop=n)
-    if reduce == "add":
-        return scatter_add_(input, index, source, dim=d)
-    if reduce == "multiply":
-        return scatter_reduce(input, dim, index, source, "prod")
-    if reduce is not None:
-        raise ArgumentError(f"scatter: got reduce {reduce!r}, wanted None, 'add' or 'multiply'")
-    return scatter_put_(input, index, source, dim=d)
-
-
-@op(
-    shape=lambda x, index, src, *, dim: x,
-    label="scatter",
-    samples=(
-        Sample(((3, 4), [[0, 2, 1], [3, 1, 0]], (2, 3)), params={"dim": 1}),
-        Sample(((3, 4), [[2, 1], [1, 0]], (2, 2)), params={"dim": 0}),
-    ),
-    operands=None,
-)
-def scatter_put_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
-    """Return `x` with the elements of `src` where `index`, of the same shape, says along `dim`."""
-    out = x.copy()
-    out[along(index, dim, xp)] = src
-    return out
-
-
-def _unwritten(g: Value, index: Value, dim: int) -> Value:
-    return scatter_put_(g, index, filled_like(index, g), dim=dim)
-
-
-def filled_like(index: Value, g: Value) -> Value:
-    """Return zeros of the shape of `index` and the dtype of `g`."""
-    return full_(shape=tuple(index.shape), value=0, dtype=g.dtype, device=device_of(g))
-
-
-scatter_put_.defvjp(x=_unwritten, src=lambda g, index, dim: gather_(g, index, dim=dim))
-
-
-def scatter_reduce(
-    input: Value, dim: int, index: Value, src: Value, reduce: str, *, include_self: bool = True
-) -> Value:
-    """Return `input` with the elements of `src` joined where `index` says along `dim`, by "sum", "mean" or "prod".
-
-    "prod" multiplies one slice of `src` along `dim` after the other.
-
-    Raises
-    ------
-    ArgumentError
-        If `reduce` is something else.
-    """
-    d = dim_of(dim, len(input.shape))
-    ones = elementwise.mul(src, 0.0) + 1.0
-    if not include_self:
-        start = 1.0 if reduce == "prod" else 0.0
-        input = scatter(input, d, index, start)
-    if reduce == "sum":
-        return scatter_add_(input, index, src, dim=d)
-    if reduce == "mean":
-        base = elementwise.mul(input, 0.0) + (1.0 if include_self else 0.0)
-        counts = scatter_add_(base, index, ones, dim=d)
-        return scatter_add_(input, index, src, dim=d) / elementwise.maximum(counts, 1.0)
-    if reduce != "prod":
-        raise ArgumentError(f"scatter_reduce: got reduce {reduce!r}, wanted 'sum', 'mean' or 'prod'")
-    for i in range(index.shape[d]):
-        at = narrow_(index, dim=d, start=i, stop=i + 1)
-        factor = narrow_(src, dim=d, start=i, stop=i + 1)
-        input = scatter_put_(input, at, mul(gather_(input, at, dim=d), factor), dim=d)
-    return input
+# Replacing slices
 
 
 def select_scatter(input: Value, src: Value, dim: int, index: int) -> Value:
@@ -295,6 +222,6 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
 
 __all__ = [
     "allclose", "equal", "index_add", "index_copy", "index_fill", "index_put", "index_select", "isclose", "isin",
-    "masked_scatter", "masked_select", "nonzero", "put_flat", "scatter", "scatter_put_", "scatter_reduce",
-    "select_scatter", "slice_scatter", "take", "take_along_dim",
+    "masked_fill", "masked_fill_", "masked_scatter", "masked_select", "nonzero", "put_flat", "select_scatter",
+    "slice_scatter", "take", "take_along_dim",
 ]  # fmt: skip

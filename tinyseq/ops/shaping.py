@@ -336,3 +336,10 @@ def tile(input: Value, *dims: Any) -> Value:
     """Return `input` repeated `dims` times; counts for the leading dimensions may be left out."""
     times = tuple(dims[0] if len(dims) == 1 and not hasattr(dims[0], "__index__") else dims)
     return repeat(input, (1,) * (len(input.shape) - len(times)) + times)
+
+
+__all__ = [
+    "assemble", "broadcast_to", "cat", "cat_", "chunk", "expand", "flatten", "flip", "flip_", "narrow", "narrow_",
+    "permute", "permute_", "repeat", "reshape", "reshape_", "select_", "split", "squeeze", "stack", "stack_", "sum_to",
+    "t", "tile", "transpose", "unbind", "unflatten", "unsqueeze",
+]  # fmt: skip

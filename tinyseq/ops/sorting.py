@@ -10,7 +10,7 @@ from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ArgumentError
 from tinyseq.ops import elementwise, reduction
-from tinyseq.ops.indexing import gather_
+from tinyseq.ops.gathering import gather_
 from tinyseq.ops.reduction import amax, amin, argmax, argmin
 from tinyseq.ops.shaping import flatten, flip_, narrow_, reshape_, select_, unsqueeze
 

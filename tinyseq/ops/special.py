@@ -346,3 +346,11 @@ def lerp(input: Value, end: Value, weight: Value) -> Value:
 def ldexp(input: Value, other: Value) -> Value:
     """Return `input` times 2 to the power of `other`."""
     return mul(input, exp2(other))
+
+
+__all__ = [
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cos", "cosh", "deg2rad", "entr", "exp2", "fmax",
+    "fmin", "heaviside", "hypot", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "isreal", "ldexp", "lerp",
+    "log10", "log1p", "log2", "logaddexp", "logaddexp2", "logit", "nan_to_num", "rad2deg", "reciprocal", "rsqrt",
+    "signbit", "sin", "sinc", "sinh", "square", "tan", "xlog1py", "xlogy",
+]  # fmt: skip
