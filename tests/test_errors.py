@@ -324,8 +324,6 @@ def test_torch_raises_the_same_type(name):
 
 
 def test_errors_inherit_what_torch_and_numpy_raise():
-    from tinyseq import errors  # noqa: PLC0415
-
     for name, builtins in {
         "ShapeError": (RuntimeError, ValueError),
         "DTypeError": (RuntimeError, TypeError),
@@ -336,7 +334,7 @@ def test_errors_inherit_what_torch_and_numpy_raise():
         "CaptureError": (RuntimeError,),
     }.items():
         for builtin in builtins:
-            assert issubclass(getattr(errors, name), builtin)
+            assert issubclass(getattr(ts.errors, name), builtin)
 
 
 def test_an_error_leaves_everything_usable():

@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (TinyseqError, OSError) as error:
-        print(f"python -m tinyseq {options.name}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"python -m tinyseq {options.name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)  # noqa: T201
+        print("stopped", file=sys.stderr)
         return 130
 
 

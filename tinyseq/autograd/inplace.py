@@ -4,7 +4,7 @@ Every in-place method ends in `assign`, which knows what is saved for backward.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tinyseq import ops
 from tinyseq.backend import Device, as_device
@@ -21,6 +21,8 @@ class InPlace:
     __slots__ = ()
 
     if TYPE_CHECKING:  # what Tensor has
+        plain: ClassVar[Any]
+        payload: Any
 
         @property
         def shape(self) -> Shape:
@@ -211,13 +213,7 @@ class InPlace:
         """Return a tensor filled with `fill_value`, of this dtype and device unless said otherwise."""
         wanted = self.dtype if dtype is None else dtypes.as_dtype(dtype)
         where = self.device if device is None else as_device(device)
-        return type(self)._plain(ops.full_(shape=shapes.resolve((size,)), value=fill_value, dtype=wanted, device=where))
-
-    @classmethod
-    def _plain(cls, payload: Any) -> Any:
-        """Return a tensor without history on `payload`."""
-        plain: Any = cls
-        return plain.plain(payload)
+        return self.plain(ops.full_(shape=shapes.resolve((size,)), value=fill_value, dtype=wanted, device=where))
 
     def new_zeros(self, *size: Any, dtype: Any = None, device: Any = None) -> Any:
         """Return zeros, of this dtype and device unless said otherwise."""
@@ -264,5 +260,4 @@ class InPlace:
 
     def is_contiguous(self) -> bool:
         """Tell whether the elements lie in memory in order."""
-        payload: Any = self.payload  # type: ignore[attr-defined]
-        return bool(payload.flags.c_contiguous) if hasattr(payload, "flags") else True
+        return bool(self.payload.flags.c_contiguous) if hasattr(self.payload, "flags") else True

@@ -374,5 +374,4 @@ def record(op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
     return Tensor(out, node)
 
 
-Tensor.plain = Tensor
 TOP[Tensor] = record

@@ -117,7 +117,12 @@ class Tracked:
 
     __slots__ = ("node", "payload")
 
-    plain: ClassVar[Any]  # the class of results: that of `Tensor`, also for operations on its subclasses
+    plain: ClassVar[Any]  # the class of results: the one that derives from this class, also for its own subclasses
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if Tracked in cls.__bases__:
+            cls.plain = cls
 
     def __init__(self, payload: Any, node: Any = None) -> None:
         self.payload, self.node = payload, node

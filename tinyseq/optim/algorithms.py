@@ -137,9 +137,9 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     def decayed(self, group: Group, p: Tensor) -> tuple[Any, Any]:
-        """Return the gradient and the shrunken parameter."""
+        """Return the slope and the shrunken parameter."""
         shrink = (1.0 - group.rate * float(group["weight_decay"])).to(dtype=p.dtype)
-        return -p.grad if group["maximize"] else p.grad, p * shrink  # type: ignore[operator]
+        return self.slope(group, p), p * shrink
 
 
 class RMSprop(Optimizer):

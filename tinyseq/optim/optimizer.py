@@ -159,9 +159,14 @@ class Optimizer:
         """Change `params`, all of which have gradients."""
         raise NotImplementedError(f"{self._name}: define update(self, group, params)")
 
+    def slope(self, group: Group, p: Tensor) -> Any:
+        """Return the gradient of `p`, or its opposite to maximise."""
+        g: Any = p.grad
+        return -g if group["maximize"] else g
+
     def gradient(self, group: Group, p: Tensor) -> Any:
-        """Return the gradient of `p`, or its opposite to maximise, with the weight decay added."""
-        g = -p.grad if group["maximize"] else p.grad  # type: ignore[operator]
+        """Return the slope of `p` with the weight decay added."""
+        g = self.slope(group, p)
         return g + p * float(group["weight_decay"]) if group["weight_decay"] else g
 
     def slot(self, p: Tensor, name: str, value: float = 0.0) -> Tensor:
