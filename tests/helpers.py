@@ -3,8 +3,11 @@
 import warnings
 
 import numpy as np
+import pytest
 
 import tinyseq as ts
+from tinyseq import testing
+from tinyseq.core.op import Op
 
 
 def arr(*shape, seed=0):
@@ -30,6 +33,26 @@ def leaf(values, dtype="float64"):
 
 def values(t):
     return t.detach().numpy()
+
+
+# Every operation, on every sample that it brings
+
+OPS = list(Op.registry.values())
+CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS for i, sample in enumerate(op.samples)]
+GRADIENTS = [c for c in CASES if c.values[0].differentiable and testing.floating_inputs(c.values[1])]
+
+every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+every_sample = pytest.mark.parametrize(("op", "sample"), CASES)
+every_gradient = pytest.mark.parametrize(("op", "sample"), GRADIENTS)
+
+
+def inputs_of(op, sample, dtype):
+    """Return new tensors for one sample; the floating ones require gradients."""
+    made = [ts.Tensor(a) for a in sample.arrays(dtype=dtype)]
+    if op.differentiable:
+        for i in testing.floating_inputs(sample):
+            made[i].requires_grad_()
+    return made
 
 
 # Compiled functions beside the functions that they were made of

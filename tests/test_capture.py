@@ -4,23 +4,11 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
-from tinyseq import testing
+from tests.helpers import every_sample, inputs_of
 from tinyseq.core.dispatch import override
-from tinyseq.core.op import Op
 from tinyseq.errors import CaptureError
 from tinyseq.graph import Capture
 from tinyseq.graph.replay import Replay
-
-OPS = list(Op.registry.values())
-CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS for i, sample in enumerate(op.samples)]
-
-
-def tensors(op, sample, dtype):
-    made = [ts.Tensor(a) for a in sample.arrays(dtype=dtype)]
-    if op.differentiable:
-        for i in testing.floating_inputs(sample):
-            made[i].requires_grad_()
-    return made
 
 
 def forward_and_backward(op, sample, inputs):
@@ -41,26 +29,26 @@ def captured(function):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32], ids=["float64", "float32"])
-@pytest.mark.parametrize(("op", "sample"), CASES)
+@every_sample
 def test_replay_equals_eager(op, sample, dtype):
-    inputs = tensors(op, sample, dtype)
+    inputs = inputs_of(op, sample, dtype)
     capture, payloads = captured(lambda: forward_and_backward(op, sample, inputs))
     graph = capture.graph([p for p in payloads if p is not None])
     graph.check()
     ts.manual_seed(5)
     replayed = Replay(graph)([a for a, _ in capture.inputs.values()])
     ts.manual_seed(5)
-    results = forward_and_backward(op, sample, tensors(op, sample, dtype))
+    results = forward_and_backward(op, sample, inputs_of(op, sample, dtype))
     assert [r is None for r in results] == [p is None for p in payloads]
     for mine, wanted in zip(replayed, [r for r in results if r is not None], strict=True):
         assert mine.dtype == wanted.dtype
         np.testing.assert_array_equal(mine, wanted.detach().numpy())
 
 
-@pytest.mark.parametrize(("op", "sample"), CASES)
+@every_sample
 def test_two_captures_have_one_signature(op, sample):
     def signature():
-        inputs = tensors(op, sample, np.float64)
+        inputs = inputs_of(op, sample, np.float64)
         capture, payloads = captured(lambda: forward_and_backward(op, sample, inputs))
         return capture.graph([p for p in payloads if p is not None]).signature()
 

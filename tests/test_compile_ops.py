@@ -4,22 +4,9 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
-from tests.helpers import close
+from tests.helpers import close, every_gradient, every_sample, inputs_of
 from tinyseq import testing
 from tinyseq.autograd import grad
-from tinyseq.core.op import Op
-
-OPS = list(Op.registry.values())
-
-CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS for i, sample in enumerate(op.samples)]
-
-
-def inputs_of(op, sample, dtype):
-    made = [ts.Tensor(a) for a in sample.arrays(dtype=dtype)]
-    if op.differentiable:
-        for i in testing.floating_inputs(sample):
-            made[i].requires_grad_()
-    return made
 
 
 def as_tensor(out):
@@ -27,7 +14,7 @@ def as_tensor(out):
 
 
 @pytest.mark.parametrize("without", [(), ("native",)], ids=["best", "numpy"])
-@pytest.mark.parametrize(("op", "sample"), CASES)
+@every_sample
 def test_a_step_of_every_operation(op, sample, without):
     weights = ts.Tensor(np.linspace(0.5, 1.5, 1000, dtype=np.float32))
 
@@ -50,9 +37,7 @@ def test_a_step_of_every_operation(op, sample, without):
             close(a.grad, b.grad, 2e-5, 2e-6)
 
 
-@pytest.mark.parametrize(
-    ("op", "sample"), [c for c in CASES if c.values[0].differentiable and testing.floating_inputs(c.values[1])]
-)
+@every_gradient
 def test_gradients_through_every_operation(op, sample):
     compiled = ts.compile(lambda *inputs: op(*inputs, **sample.params))
     floating = testing.floating_inputs(sample)

@@ -7,13 +7,10 @@ import pytest
 
 import tinyseq as ts
 from tests import fake_cupy
+from tests.helpers import every_sample
 from tinyseq import backend, nn, testing
 from tinyseq.autograd import grad
-from tinyseq.core.op import Op
 from tinyseq.errors import DeviceError, TinyseqError
-
-SAMPLES = [pytest.param(op, s, id=f"{op.name}-{i}") for op in Op.registry.values() for i, s in enumerate(op.samples)]
-every_sample = pytest.mark.parametrize(("op", "sample"), SAMPLES)
 
 
 def host(t):

@@ -7,25 +7,13 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import GRADIENTS, OPS, every_gradient, every_op, every_sample
 from tinyseq import testing
 from tinyseq.core.dispatch import EAGER
 from tinyseq.core.op import Op
 from tinyseq.core.partial import PARTIAL
 from tinyseq.core.sample import Sample
 from tinyseq.core.tape import shortcut
-
-OPS = list(Op.registry.values())
-CASES = [pytest.param(op, sample, id=f"{op.name}-{i}") for op in OPS for i, sample in enumerate(op.samples)]
-GRADIENTS = [
-    pytest.param(op, sample, id=f"{op.name}-{i}")
-    for op in OPS
-    for i, sample in enumerate(op.samples)
-    if op.differentiable and testing.floating_inputs(sample)
-]
-
-every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-every_sample = pytest.mark.parametrize(("op", "sample"), CASES)
-every_gradient = pytest.mark.parametrize(("op", "sample"), GRADIENTS)
 
 
 def first_gradients(call, arrays, params, seed=0):
