@@ -332,5 +332,5 @@ class _Recorder:
     def _saved(self, symbol: Symbol) -> int:
         """Return the number of the output that is kept for backward."""
         if symbol in self.taken:
-            return self.found.outputs.index(symbol)
+            return next(k for k, o in enumerate(self.found.outputs) if o is symbol)  # `==` would be an operation
         return self.output(("saved", symbol), symbol, self.written)

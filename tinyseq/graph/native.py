@@ -14,6 +14,7 @@ import numpy as np
 from tinyseq.backend import CPU, Array
 from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
 from tinyseq.core import dtypes
+from tinyseq.core.tape import stamp_write
 from tinyseq.graph import threads
 from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
@@ -316,6 +317,7 @@ class Native:
         if moved:
             for look in self.rebuild:
                 look()
+        stamp_write(self.arena)  # a rule that keeps a copy of a matrix it has met must not take it for this call's
         with self.blas.limited(1):
             for step in self.steps:
                 step()
