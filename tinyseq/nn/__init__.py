@@ -61,6 +61,7 @@ from tinyseq.nn.recurrent import Bidirectional as Bidirectional, Recurrent as Re
 from tinyseq.nn.rnn import GRU as GRU, LSTM as LSTM, RNN as RNN
 from tinyseq.nn.seq2seq import Bridge as Bridge, EncoderDecoder as EncoderDecoder
 from tinyseq.nn.state import detach_state as detach_state
+from tinyseq.nn.truncated import truncated_bptt as truncated_bptt
 from tinyseq.nn.wrappers import (
     Residual as Residual,
     StackedCells as StackedCells,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tinyseq.autograd import Tensor
-from tinyseq.errors import ShapeError
+from tinyseq.errors import DTypeError, ShapeError
 
 
 def map_state(function: Callable[..., Any], state: Any, *others: Any) -> Any:
@@ -25,8 +25,29 @@ def named_leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def detach_state(state: Any) -> Any:
-    """Return a state, nested or not, without its history: where truncated backpropagation through time cuts."""
-    return map_state(lambda tensor: tensor.detach(), state)
+    """Return a state, nested or not, without its history: where truncated backpropagation through time cuts.
+
+    Raises
+    ------
+    DTypeError
+        If it is anything else than a tensor, or a tuple or list, nested or not, of tensors.
+
+    >>> import tinyseq
+    >>> h = tinyseq.ones(1, requires_grad=True) * 2
+    >>> detach_state((h, (h, h)))
+    (tensor([2.]), (tensor([2.]), tensor([2.])))
+    """
+    return map_state(_detached, state)
+
+
+def _detached(leaf: Any) -> Any:
+    if isinstance(leaf, list):
+        return [detach_state(part) for part in leaf]
+    if not isinstance(leaf, Tensor):
+        raise DTypeError(
+            f"detach_state: got {type(leaf).__name__} in the state, wanted a tensor, or a tuple of tensors or of tuples"
+        )
+    return leaf.detach()
 
 
 def describe_state(state: Any) -> str:
