@@ -65,6 +65,8 @@ def compare(kind, cells, order, direction, ends, initial, names=None, peepholes=
     inputs |= {f"initial_{n}": s for n, s in zip("hc", states, strict=False)}
     if peepholes is not None:
         inputs["P"] = np.stack(peepholes)
+    if cells[0].clip is not None:
+        attributes["clip"] = cells[0].clip
     outputs = ["Y", "Y_h", "Y_c"][: 1 + len(states)]
     wanted = run(kind, inputs, outputs, hidden_size=H, direction=direction, **attributes)
     for k, cell in enumerate(cells):
@@ -75,9 +77,12 @@ def compare(kind, cells, order, direction, ends, initial, names=None, peepholes=
         np.testing.assert_allclose(output.detach().numpy(), wanted[0][:, k], rtol=1e-5, atol=1e-5)
         for mine, theirs in zip(state, wanted[1:], strict=True):
             np.testing.assert_allclose(mine.detach().numpy(), theirs[k], rtol=1e-5, atol=1e-5)
+        if cell.clip is not None:
+            cell.clip = None
+            assert not np.allclose(rnn(ts.tensor(x), start)[0].detach().numpy(), wanted[0][:, k], atol=1e-2)
 
 
-DIRECTIONS = pytest.mark.parametrize(
+WALKS = pytest.mark.parametrize(
     ("direction", "ends", "initial"),
     [
         ("forward", False, False),
@@ -87,16 +92,22 @@ DIRECTIONS = pytest.mark.parametrize(
         ("bidirectional", False, False),
     ],
 )
+CLIPS = pytest.mark.parametrize("clip", [None, 0.3])
+
+
+def directions(test):
+    """Run a test with every direction, lengths and initial states, with and without a bound that bites."""
+    return WALKS(CLIPS(test))
 
 
 def several(make, direction):
     return [filled(make()) for _ in range(2 if direction == "bidirectional" else 1)]
 
 
-@DIRECTIONS
+@directions
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
-def test_rnn(activation, direction, ends, initial):
-    cells = several(lambda: nn.RNNCell(D, H, nonlinearity=activation), direction)
+def test_rnn(activation, direction, ends, initial, clip):
+    cells = several(lambda: nn.RNNCell(D, H, nonlinearity=activation, clip=clip), direction)
     names = ["Relu" if activation == "relu" else "Tanh"] * len(cells)
     compare("RNN", cells, [0], direction, ends, initial, activations=names)
 
@@ -104,23 +115,23 @@ def test_rnn(activation, direction, ends, initial):
 IOFC = [0, 3, 1, 2]  # where ONNX's gates i, o, f, c stand among ours: i, f, g, o
 
 
-@DIRECTIONS
-def test_lstm(direction, ends, initial):
-    compare("LSTM", several(lambda: nn.LSTMCell(D, H), direction), IOFC, direction, ends, initial)
+@directions
+def test_lstm(direction, ends, initial, clip):
+    compare("LSTM", several(lambda: nn.LSTMCell(D, H, clip=clip), direction), IOFC, direction, ends, initial)
 
 
 LINEAR = ("ih.weight", "hh.weight", "ih.bias", "hh.bias")
 
 
-@DIRECTIONS
-def test_peephole_lstm(direction, ends, initial):
-    cells = several(lambda: nn.PeepholeLSTMCell(D, H), direction)
+@directions
+def test_peephole_lstm(direction, ends, initial, clip):
+    cells = several(lambda: nn.PeepholeLSTMCell(D, H, clip=clip), direction)
     peepholes = [np.concatenate([p.detach().numpy() for p in (c.peep_i, c.peep_o, c.peep_f)]) for c in cells]
     compare("LSTM", cells, IOFC, direction, ends, initial, LINEAR, peepholes)
 
 
-@DIRECTIONS
-def test_coupled_lstm(direction, ends, initial):
+@directions
+def test_coupled_lstm(direction, ends, initial, clip):
     class AsOnnx(nn.CoupledLSTMCell):
         """The weights in ONNX's form: i, o, f, c, where f is not used."""
 
@@ -131,21 +142,21 @@ def test_coupled_lstm(direction, ends, initial):
                 held[name] = ts.tensor(np.concatenate([i, o, np.zeros_like(i), g]))
             return held
 
-    cells = several(lambda: AsOnnx(D, H), direction)
+    cells = several(lambda: AsOnnx(D, H, clip=clip), direction)
     compare("LSTM", cells, [0, 1, 2, 3], direction, ends, initial, LINEAR, input_forget=1)
 
 
 ZRN = [1, 0, 2]  # where ONNX's gates z, r, h stand among ours: r, z, n
 
 
-@DIRECTIONS
-def test_gru_with_the_reset_gate_after_the_product(direction, ends, initial):
-    cells = several(lambda: nn.ResetAfterGRUCell(D, H), direction)
+@directions
+def test_gru_with_the_reset_gate_after_the_product(direction, ends, initial, clip):
+    cells = several(lambda: nn.ResetAfterGRUCell(D, H, clip=clip), direction)
     compare("GRU", cells, ZRN, direction, ends, initial, linear_before_reset=1)
 
 
-@DIRECTIONS
-def test_gru_with_the_reset_gate_before_the_product(direction, ends, initial):
+@directions
+def test_gru_with_the_reset_gate_before_the_product(direction, ends, initial, clip):
     class AsOnnx(nn.ResetBeforeGRUCell):
         """The recurrent weights as one."""
 
@@ -154,7 +165,7 @@ def test_gru_with_the_reset_gate_before_the_product(direction, ends, initial):
             both = [held["gates_hh.weight"].numpy(), held["new_hh.weight"].numpy()]
             return held | {"hh.weight": ts.tensor(np.concatenate(both))}
 
-    cells = several(lambda: AsOnnx(D, H), direction)
+    cells = several(lambda: AsOnnx(D, H, clip=clip), direction)
     compare("GRU", cells, ZRN, direction, ends, initial, LINEAR, linear_before_reset=0)
 
 

@@ -19,6 +19,7 @@ from tinyseq.errors import ArgumentError
 from tinyseq.nn.layers import check_sizes
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
+from tinyseq.ops.composite import clamp
 
 # What `tap` reports to while a driver records; None otherwise.
 RECORDER: ContextVar[Any] = ContextVar("tinyseq recorder", default=None)
@@ -58,10 +59,13 @@ class Cell(Module):
         The names of the state's tensors, each (B, hidden_size) unless `initial_state` says otherwise.
     State
         The named tuple of these, made for each class.
+    clip
+        What `clipped` bounds its values by; None for nothing.
     """
 
     state_names: tuple[str, ...] = ("h",)
     State: Any = state_type("State", ("h",))
+    clip: float | None = None
     _takes_context: ClassVar[bool] = False
     _timelines: dict[str, Any]  # one at most; a dictionary, as caches of modules are
 
@@ -77,10 +81,12 @@ class Cell(Module):
             cls.State = state_type(f"{cls.__name__}State", cls.state_names)
         cls._takes_context = len(inspect.signature(cls.step).parameters) > 3
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, clip: float | None = None) -> None:
         super().__init__()
         check_sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
-        self.input_size, self.hidden_size = input_size, hidden_size
+        if clip is not None and not clip > 0:
+            raise ArgumentError(f"{type(self).__name__}: got clip {clip}, wanted a positive bound, or None for none")
+        self.input_size, self.hidden_size, self.clip = input_size, hidden_size, clip
 
     @open_signature
     def step(self, x: Any, state: Any, context: Any = None) -> tuple[Any, Any]:
@@ -125,6 +131,10 @@ class Cell(Module):
         own = (value for value in vars(self).values() if isinstance(value, Parameter))
         like = next(itertools.chain(own, self.parameters()), None)
         return zeros(*shape) if like is None else zeros(*shape, dtype=like.dtype, device=like.device)
+
+    def clipped(self, z: Any) -> Any:
+        """Return `z`, what an activation function is about to get, within ±`clip` if the cell has a bound."""
+        return z if self.clip is None else clamp(z, -self.clip, self.clip)
 
     def tap(self, **named: Any) -> Any:
         """Name intermediate values, for recordings, plots and drawings; return them, in order.
@@ -204,5 +214,5 @@ class Cell(Module):
         return {name: value for name, value in super().__getstate__().items() if name != "_timelines"}
 
     def extra_repr(self) -> str:
-        """Return the sizes."""
-        return f"{self.input_size}, {self.hidden_size}"
+        """Return the sizes, and the bound if there is one."""
+        return f"{self.input_size}, {self.hidden_size}" + (f", clip={self.clip}" if self.clip is not None else "")

@@ -18,6 +18,8 @@ class TorchCell(Cell):
         The sizes of the input and of the state h.
     bias
         Whether there are biases.
+    clip
+        A bound on what the activation functions of the gates get, as of the operators of ONNX.
 
     Parameters start uniform in ±1 / √hidden_size: `weight_ih` (gates·hidden_size, input_size), `weight_hh`
     (gates·hidden_size, hidden_size), `bias_ih` and `bias_hh` (gates·hidden_size).
@@ -33,9 +35,10 @@ class TorchCell(Cell):
         device: Any = None,
         dtype: Any = None,
         *,
+        clip: float | None = None,
         recurrent_size: int | None = None,
     ) -> None:
-        super().__init__(input_size, hidden_size)
+        super().__init__(input_size, hidden_size, clip=clip)
         rows, made = self.gates * hidden_size, {"dtype": dtype, "device": device}
         self.bias = bias
         self.weight_ih = new_parameter(rows, input_size, **made)
@@ -101,15 +104,17 @@ class RNNCell(TorchCell):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
+        *,
+        clip: float | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ArgumentError(f"RNNCell: got nonlinearity {nonlinearity!r}, wanted 'tanh' or 'relu'")
-        super().__init__(input_size, hidden_size, bias, device, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype, clip=clip)
         self.nonlinearity = nonlinearity
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return h and the new state, for a projected `x`."""
-        z = x + F.linear(state.h, self.weight_hh)
+        z = self.clipped(x + F.linear(state.h, self.weight_hh))
         h = z.tanh() if self.nonlinearity == "tanh" else z.relu()
         return h, self.State(h)
 
@@ -134,10 +139,11 @@ class LSTMCell(TorchCell):
         dtype: Any = None,
         *,
         proj_size: int = 0,
+        clip: float | None = None,
     ) -> None:
         if not 0 <= proj_size < hidden_size:
             raise ArgumentError(f"LSTMCell: got proj_size {proj_size}, wanted 0 to hidden_size - 1 = {hidden_size - 1}")
-        super().__init__(input_size, hidden_size, bias, device, dtype, recurrent_size=proj_size or None)
+        super().__init__(input_size, hidden_size, bias, device, dtype, clip=clip, recurrent_size=proj_size or None)
         self.proj_size = proj_size
         self.weight_hr = new_parameter(proj_size, hidden_size, dtype=dtype, device=device) if proj_size else None
         if proj_size:
@@ -154,7 +160,7 @@ class LSTMCell(TorchCell):
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return h and the new state, for a projected `x`."""
-        i, f, g, o = (x + F.linear(state.h, self.weight_hh)).chunk(4, -1)
+        i, f, g, o = self.clipped(x + F.linear(state.h, self.weight_hh)).chunk(4, -1)
         i, f, g, o = self.tap(i=i.sigmoid(), f=f.sigmoid(), g=g.tanh(), o=o.sigmoid())
         c = f * state.c + i * g
         h = o * c.tanh()
@@ -180,7 +186,7 @@ class GRUCell(TorchCell):
         """Return h and the new state, for a projected `x`."""
         x_r, x_z, x_n = x.chunk(3, -1)
         h_r, h_z, h_n = F.linear(state.h, self.weight_hh, self.bias_hh).chunk(3, -1)
-        r, z = self.tap(r=(x_r + h_r).sigmoid(), z=(x_z + h_z).sigmoid())
-        n = self.tap(n=(x_n + r * h_n).tanh())
+        r, z = self.tap(r=self.clipped(x_r + h_r).sigmoid(), z=self.clipped(x_z + h_z).sigmoid())
+        n = self.tap(n=self.clipped(x_n + r * h_n).tanh())
         h = n + z * (state.h - n)
         return h, self.State(h)

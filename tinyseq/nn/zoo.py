@@ -18,8 +18,8 @@ class PeepholeLSTMCell(Cell):
 
     state_names = ("h", "c")
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
+    def __init__(self, input_size: int, hidden_size: int, *, clip: float | None = None) -> None:
+        super().__init__(input_size, hidden_size, clip=clip)
         self.ih = Linear(input_size, 4 * hidden_size)
         self.hh = Linear(hidden_size, 4 * hidden_size, bias=False)
         self.peep_i, self.peep_f, self.peep_o = (Parameter(zeros(hidden_size)) for _ in range(3))
@@ -31,10 +31,10 @@ class PeepholeLSTMCell(Cell):
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return h and the new state, for a projected `x`."""
         i, f, g, o = (x + self.hh(state.h)).chunk(4, -1)
-        i = (i + self.peep_i * state.c).sigmoid()
-        f = (f + self.peep_f * state.c).sigmoid()
-        c = f * state.c + i * g.tanh()
-        o = (o + self.peep_o * c).sigmoid()
+        i = self.clipped(i + self.peep_i * state.c).sigmoid()
+        f = self.clipped(f + self.peep_f * state.c).sigmoid()
+        c = f * state.c + i * self.clipped(g).tanh()
+        o = self.clipped(o + self.peep_o * c).sigmoid()
         self.tap(i=i, f=f, o=o)
         h = o * c.tanh()
         return h, self.State(h, c)
@@ -49,8 +49,8 @@ class CoupledLSTMCell(Cell):
 
     state_names = ("h", "c")
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
+    def __init__(self, input_size: int, hidden_size: int, *, clip: float | None = None) -> None:
+        super().__init__(input_size, hidden_size, clip=clip)
         self.ih = Linear(input_size, 3 * hidden_size)
         self.hh = Linear(hidden_size, 3 * hidden_size, bias=False)
 
@@ -60,7 +60,7 @@ class CoupledLSTMCell(Cell):
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Return h and the new state, for a projected `x`."""
-        i, g, o = (x + self.hh(state.h)).chunk(3, -1)
+        i, g, o = self.clipped(x + self.hh(state.h)).chunk(3, -1)
         i, g, o = self.tap(i=i.sigmoid(), g=g.tanh(), o=o.sigmoid())
         c = state.c + i * (g - state.c)
         h = o * c.tanh()
@@ -105,8 +105,8 @@ class ResetBeforeGRUCell(Cell):
     EMNLP 2014, equations 5 to 8. `GRUCell`, also named `ResetAfterGRUCell`, is the variant of cuDNN and PyTorch.
     """
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
+    def __init__(self, input_size: int, hidden_size: int, *, clip: float | None = None) -> None:
+        super().__init__(input_size, hidden_size, clip=clip)
         self.ih = Linear(input_size, 3 * hidden_size)
         self.gates_hh = Linear(hidden_size, 2 * hidden_size, bias=False)
         self.new_hh = Linear(hidden_size, hidden_size, bias=False)
@@ -119,8 +119,8 @@ class ResetBeforeGRUCell(Cell):
         """Return h and the new state, for a projected `x`."""
         x_r, x_z, x_n = x.chunk(3, -1)
         h_r, h_z = self.gates_hh(state.h).chunk(2, -1)
-        r, z = self.tap(r=(x_r + h_r).sigmoid(), z=(x_z + h_z).sigmoid())
-        n = self.tap(n=(x_n + self.new_hh(r * state.h)).tanh())
+        r, z = self.tap(r=self.clipped(x_r + h_r).sigmoid(), z=self.clipped(x_z + h_z).sigmoid())
+        n = self.tap(n=self.clipped(x_n + self.new_hh(r * state.h)).tanh())
         h = n + z * (state.h - n)
         return h, self.State(h)
 
