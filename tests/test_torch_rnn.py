@@ -75,6 +75,25 @@ def test_every_option(kind, options, layers, bidirectional, bias, batch_first, g
     check(ours, theirs, values(B, T, D) if batch_first else values(T, B, D), states)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_files_that_torch_wrote_load_as_they_are(kind, options, layers, bidirectional, bias, batch_first, tmp_path):
+    files = pytest.importorskip("safetensors.torch")
+    options = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, **options}
+    torch.manual_seed(layers)
+    theirs = torch.nn.Sequential(getattr(torch.nn, kind)(D, H, layers, **options))
+    files.save_file(theirs.state_dict(), tmp_path / "torch.safetensors")
+    ours = nn.Sequential(getattr(nn, kind)(D, H, layers, **options))
+    ours.load_state_dict(ts.load(tmp_path / "torch.safetensors"))
+    x = values(B, T, D).astype(np.float32)
+    mine, other = ours[0](ts.tensor(x)), theirs[0](torch.tensor(x))
+    for a, b in zip([mine[0], *flat(mine[1])], [other[0], *flat(other[1])], strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_without_a_batch(kind, options, given):
