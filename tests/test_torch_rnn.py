@@ -75,6 +75,7 @@ def test_every_option(kind, options, layers, bidirectional, bias, batch_first, g
     check(ours, theirs, values(B, T, D) if batch_first else values(T, B, D), states)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")  # torch's, about its own speed
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
