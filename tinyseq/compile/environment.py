@@ -161,6 +161,11 @@ class Environment:
         if isinstance(value, functools.partial):
             parts = {"func": value.func, "args": value.args, "keywords": value.keywords}
             self._pending += [(f"{path}.{name}", part) for name, part in parts.items()]
+        if isinstance(value, Tensor) and not is_array(value.payload):
+            return path, "what an ended capture left there"  # of no use to anyone, so that it does not matter which
+        if isinstance(value, tuple) and len(value) <= MOST_ENTRIES:  # an equal one will do
+            self._enter(path, value)
+            return path, type(value), len(value)
         if id(value) in self._visited:
             return path, id(value)
         self._visited[id(value)] = value

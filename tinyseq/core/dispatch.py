@@ -70,7 +70,8 @@ class Eager:
         payload = tensor.payload
         if type(payload) not in NAMESPACES:
             raise CaptureError(
-                "a tensor of a captured function was used after its capture ended; return it from the function instead"
+                "a tensor of a captured function was used after its capture ended, as one kept on an attribute; return "
+                "it from the function, and make constants beforehand, as in __init__"
             )
         return payload
 

@@ -208,7 +208,10 @@ class Capture:
 
     def _check_owner(self, payload: Symbol) -> None:
         if payload.owner is not self:
-            raise self.refusal("a tensor of another captured function was used; return it from that function")
+            raise self.refusal(
+                "a tensor of another captured function was used, as one kept on an attribute; return it from that "
+                "function, and make constants beforehand, as in __init__"
+            )
 
     def _check_view(self, payload: Symbol) -> None:
         """Raise if `payload` may be a view of memory that was written to since."""
