@@ -436,7 +436,7 @@ def test_show_says_what_is_shown():
     assert "2×5" in draw(loss_of(model), x, show="shape").svg
     with pytest.raises(ArgumentError, match="show"):
         draw(model, x, show=("colour",))
-    with pytest.raises(ArgumentError, match="rolled, unrolled, ops, backward"):
+    with pytest.raises(ArgumentError, match="rolled, unrolled, both, ops, backward"):
         draw(model, x, view="sideways")
 
 

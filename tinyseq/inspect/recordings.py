@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyseq.autograd import Tensor
+from tinyseq.autograd.nested import tensors_in
 from tinyseq.core.dispatch import override
 from tinyseq.errors import ArgumentError
 from tinyseq.inspect import plots
@@ -99,17 +99,3 @@ def gates(module: Callable[..., Any], *inputs: Any, names: Sequence[str] | None 
     if not values:
         raise ArgumentError(f"gates: got names {names!r}, wanted some of {', '.join(map(repr, known.values()))}")
     return Recording(steps, values)
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """Return the tensors in nested results, in order."""
-    found, waiting = [], [value]
-    while waiting:
-        v = waiting.pop()
-        if isinstance(v, Tensor):
-            found.append(v)
-        elif isinstance(v, Mapping):
-            waiting.extend(reversed(list(v.values())))
-        elif isinstance(v, tuple | list):
-            waiting.extend(reversed(v))
-    return found

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tinyseq import ops
-from tinyseq.autograd import Tensor
+from tinyseq.autograd import Tensor, engine
+from tinyseq.autograd.nested import tensors_in
 from tinyseq.core.dispatch import override
 from tinyseq.core.tape import Leaf
 from tinyseq.errors import ArgumentError, RenderError
 from tinyseq.graph import Graph
-from tinyseq.render import engines, picture as pictures, tiles
+from tinyseq.render import engines, sources, svg as svgs, tiles
+from tinyseq.render.loops import add_cuts
 from tinyseq.render.model import MOST, Model, from_calls, from_tape, too_large
 from tinyseq.render.page import page
 from tinyseq.render.picture import Picture
@@ -24,10 +26,11 @@ from tinyseq.render.scene import Look, Scene, whole
 from tinyseq.render.style import Scale, clean
 from tinyseq.render.trace import Call, Gradients, Observation, Observer, measure
 
-View = Literal["rolled", "unrolled", "ops", "backward"]
-VIEWS = ("rolled", "unrolled", "ops", "backward")
+View = Literal["rolled", "unrolled", "both", "ops", "backward"]
+VIEWS = ("rolled", "unrolled", "both", "ops", "backward")
 SHOWN = ("shape", "value", "grad")
 MANY_STEPS = 50  # above this many, time steps are drawn once unless asked for
+MOST_CUTS = 12  # that are told one by one
 MOST_NODES = 3000  # that an engine lays out at once in reasonable time
 
 
@@ -50,7 +53,8 @@ def draw(
     *inputs
         What the function or module is called with.
     view
-        "rolled": one time step, its states returning through a delay; "unrolled": the time steps side by side;
+        "rolled": one time step, its states returning through a delay; "unrolled": the time steps side by side; "both":
+        the two beside each other;
         "ops": every operation a node, modules as frames; "backward": the unrolled steps with the gradients that flow
         back. By default unrolled, rolled above 50 steps, and "ops" where nothing is repeated over time.
     show
@@ -114,6 +118,7 @@ def _model_of_tensor(target: Tensor, names: Any, sized: bool) -> Model:
     model = from_tape([target.node], known, None)  # refuses what is too large before it is measured
     if sized:
         model = from_tape([target.node], known, _measured([target]))
+    add_cuts(model)
     return model
 
 
@@ -128,7 +133,7 @@ def _model_of_function(target: Callable[..., Any], inputs: tuple[Any, ...], name
     known |= {id(t.payload): ("input", name) for name, t in given}
     observer, gradients = Observer(MOST, too_large, known), None
     with override(grad=True, inference=False, bottom=observer):
-        results = _tensors(target(*inputs))
+        results = tensors_in(target(*inputs))
     if not results:
         raise RenderError("draw: the function returned no tensor; return what is to be drawn")
     calls = [c for c in (observer.maker(t.payload) for t in results) if isinstance(c, Call)]
@@ -137,7 +142,8 @@ def _model_of_function(target: Callable[..., Any], inputs: tuple[Any, ...], name
     if sized:
         gradients = _measured([t for t in results if t.node is not None])
     roots = [t.node for t in results if t.node is not None]
-    return from_calls(Observation(calls, _by_number(roots)), gradients)
+    behind = _by_number([*roots, *observer.detached.values()])
+    return from_calls(Observation(calls, behind, observer.detached), gradients)
 
 
 def _measured(results: list[Tensor]) -> Gradients | None:
@@ -152,28 +158,8 @@ def _measured(results: list[Tensor]) -> Gradients | None:
 
 
 def _by_number(roots: list[Any]) -> dict[int, Any]:
-    found = list(dict.fromkeys(roots))
-    seen = set(found)
-    for node in found:  # grows while it is walked
-        for edge in node.edges:
-            if edge not in seen:
-                seen.add(edge)
-                found.append(edge)
-    return {node.seq: node for node in found}
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    """Return the tensors in nested results, in order."""
-    found, waiting = [], [value]
-    while waiting:
-        v = waiting.pop()
-        if isinstance(v, Tensor):
-            found.append(v)
-        elif isinstance(v, Mapping):
-            waiting.extend(reversed(list(v.values())))
-        elif isinstance(v, tuple | list):
-            waiting.extend(reversed(v))
-    return found
+    """Return every node behind `roots` by its number."""
+    return {node.seq: node for node in engine.reachable(roots)}
 
 
 def _named(source: Any) -> list[tuple[str, Tensor]]:
@@ -213,7 +199,7 @@ def _argument_names(target: Callable[..., Any], inputs: tuple[Any, ...]) -> list
         bound = {f"input {i}": v for i, v in enumerate(inputs)}
     found = []
     for name, value in bound.items():
-        inner = _tensors(value)
+        inner = tensors_in(value)
         found += [(name if len(inner) == 1 else f"{name}[{i}]", t) for i, t in enumerate(inner)]
     return found
 
@@ -232,7 +218,7 @@ class Drawing:
     model
         The graph as plain data.
     view
-        What is drawn: "rolled", "unrolled", "ops" or "backward".
+        What is drawn: "rolled", "unrolled", "both", "ops" or "backward".
     """
 
     def __init__(
@@ -243,9 +229,10 @@ class Drawing:
     @property
     def source(self) -> str:
         """The graph as DOT; it needs no engine."""
-        if self.view == "rolled" and len(self.model.steps) > 1:
-            return tiles.rolled_source(self.model, self.look)
-        return self._scene.source()
+        scenes = {"rolled": sources.rolled_scene, "both": sources.both_scene}
+        if self.view in scenes and len(self.model.steps) > 1:
+            return scenes[self.view](self.model, self.look).source(words=True)
+        return self._scene.source(words=True)
 
     @cached_property
     def _scene(self) -> Scene:
@@ -262,10 +249,9 @@ class Drawing:
         """
         program = engines.find(self.engine)
         model, steps = self.model, len(self.model.steps)
-        if self.view == "rolled" and steps > 1:
-            made = tiles.rolled(model, self.look, program)
-        elif self.view in ("unrolled", "backward") and steps > 1:
-            made = tiles.unrolled(model, self.look, program)
+        over_time = {"rolled": tiles.rolled, "both": tiles.both}.get(self.view, tiles.unrolled)
+        if self.view != "ops" and steps > 1:
+            made = over_time(model, self.look, program)
         else:
             if len(self._scene.spots) > MOST_NODES:
                 raise too_large(len(self._scene.spots), MOST_NODES)
@@ -282,19 +268,27 @@ class Drawing:
                 "Arrows run the way gradients do, from results to inputs. g is the size (Euclidean norm) of the "
                 "gradient that arrives at a node; += is what one time step adds to the gradient of a shared weight."
             )
-        if self.view in ("rolled", "unrolled") and steps < 2:
+        if self.view in ("rolled", "unrolled", "both") and steps < 2:
             lines.append(
                 "Nothing here is repeated over time, so this is the view of all operations. Time steps come from "
                 "recurrent layers: nn.Recurrent around a cell of your own, nn.LSTM, and so on."
             )
-        if self.view == "unrolled" and steps > MANY_STEPS:
+        if self.view in ("unrolled", "both") and steps > MANY_STEPS:
             lines.append(f"{steps} time steps: view='rolled' shows the same in one.")
+        if self.view in ("rolled", "both"):
+            lines += tiles.exceptions(self.model)
+        if cuts := self.model.cuts:
+            many = ", …" if len(cuts) > MOST_CUTS else ""
+            lines.append(
+                f"Cut: t = {', '.join(map(str, cuts[:MOST_CUTS]))}{many} takes a state that was detached; no gradient "
+                "flows from there to earlier steps."
+            )
         return lines + self.model.notes
 
     @cached_property
     def svg(self) -> str:
         """The picture as SVG text."""
-        return pictures.svg(self.picture)
+        return svgs.svg(self.picture)
 
     def _repr_svg_(self) -> str:
         return self.svg

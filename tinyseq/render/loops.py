@@ -6,7 +6,9 @@ from typing import Any
 
 from tinyseq.render.model import Item, Link, Model
 
-Role = tuple[int, int]  # a local item of the step that hands over, and how many steps later it is used
+# A local item, and how many steps later it is used. Where the step that hands over does not do what the step that
+# takes does, it is the item of the latter that hands the same over in its turn; negative if there is none
+Role = tuple[int, int]
 Place = tuple[int, int]  # a local item, and the number of its input
 
 
@@ -55,19 +57,24 @@ class Repeats:
 def find_loops(model: Model) -> Repeats:
     """Return what repeats over time in `model`.
 
-    Steps belong to one loop if they are of one module, or hand values to one another within a step: a cell and the
-    layers in it are one loop, an encoder and a decoder are two.
+    What one module does from one step to the next is a run. Runs belong to one loop if they go through the steps
+    together and hand values to one another within a step: a cell and the layers in it are one loop, an encoder and a
+    decoder are two, and so are two pieces of a sequence that one layer reads one after the other.
     """
-    items = model.items
-    together = _Groups()
+    runs = _runs(model.items)
+    together, looked = _Groups(), set()
     for link in model.links:
-        a, b = items[link.source], items[link.target]
-        if a.step is not None and a.step == b.step:
-            together.join(a.path, b.path)
-    steps: dict[Any, dict[int, list[int]]] = {}
-    for i, item in enumerate(items):
+        a, b = runs.get(link.source), runs.get(link.target)
+        if a is not None and b is not None and a is not b and (a.number, b.number) not in looked:
+            step = model.items[link.source].step
+            if step is not None and step == model.items[link.target].step:
+                looked.add((a.number, b.number))
+                if a.goes_with(b, step):
+                    together.join(a.number, b.number)
+    steps: dict[int, dict[int, list[int]]] = {}
+    for i, item in enumerate(model.items):
         if item.step is not None:
-            steps.setdefault(together.find(item.path), {}).setdefault(item.step, []).append(i)
+            steps.setdefault(together.find(runs[i].number), {}).setdefault(item.step, []).append(i)
     repeats = Repeats([], {})
     for found in steps.values():
         if len(found) > 1:
@@ -79,23 +86,102 @@ def find_loops(model: Model) -> Repeats:
     for loop in repeats.loops:
         _number_cores(model, repeats, loop)
     _find_roles(model, repeats)
-    _mark_states(items, repeats.loops)
+    _mark_states(model.items, repeats.loops)
     return repeats
+
+
+@dataclass(slots=True)
+class _Run:
+    """The items of one module from one step to the next: for each step, in order, its first and its last item."""
+
+    number: int
+    path: str
+    spans: dict[int, list[int]] = field(default_factory=dict)
+    at: int | None = None
+
+    def goes_with(self, other: "_Run", step: int) -> bool:
+        """Whether both are at `step` together, neither going through other steps meanwhile."""
+        if not self._within(other, step) or not other._within(self, step):
+            return False
+        nested = any(a.path and b.path.startswith(f"{a.path}.") for a, b in ((self, other), (other, self)))
+        return nested or (self._first() < other._last() and other._first() < self._last())
+
+    def _within(self, other: "_Run", step: int) -> bool:
+        """Whether `other` has no item of another step between the first and the last of this one's `step`."""
+        first, last = self.spans[step]
+        beside = [other.spans[t] for t in (step - 1, step + 1) if t in other.spans]
+        return all(end < first or begin > last for begin, end in beside)
+
+    def _first(self) -> int:
+        return next(iter(self.spans.values()))[0]
+
+    def _last(self) -> int:
+        return next(reversed(self.spans.values()))[1]
+
+
+def _runs(items: list[Item]) -> dict[int, _Run]:
+    """Return the run of each item with a time step: a module that comes to a step again begins a new one."""
+    found: dict[int, _Run] = {}
+    latest: dict[str, _Run] = {}
+    count = 0
+    for i, item in enumerate(items):
+        if item.step is None:
+            continue
+        run = latest.get(item.path)
+        if run is None or (item.step != run.at and item.step in run.spans):
+            run = latest[item.path] = _Run(count, item.path)
+            count += 1
+        if item.step != run.at:
+            run.at = item.step
+            run.spans[item.step] = [i, i]
+        run.spans[item.step][1] = i
+        found[i] = run
+    return found
 
 
 class _Groups:
     """Sets that are joined, and found again (union-find)."""
 
     def __init__(self) -> None:
-        self.above: dict[str, str] = {}
+        self.above: dict[int, int] = {}
 
-    def find(self, key: str) -> str:
+    def find(self, key: int) -> int:
         while (up := self.above.get(key, key)) != key:
             self.above[key] = key = self.above.get(up, up)
         return key
 
-    def join(self, a: str, b: str) -> None:
-        self.above[self.find(a)] = self.find(b)
+    def join(self, a: int, b: int) -> None:
+        if (upper := self.find(b)) != (lower := self.find(a)):
+            self.above[lower] = upper
+
+
+def add_cuts(model: Model) -> None:
+    """Add to a graph from the tape what it does not have: states that were detached on their way to the next step.
+
+    They show as steps that take nothing from the step before, where others do.
+    """
+    repeats = find_loops(model)
+    given = {(link.target, link.position) for link in model.links}
+    for loop in repeats.loops:
+        tiles = loop.tiles
+        forward = tiles[0].step < tiles[-1].step
+        for k, tile in enumerate(tiles):
+            stubs: dict[Role, int] = {}
+            for (to, position), role in loop.roles.get(tile.core, {}).items():
+                n, late = role
+                if (tile.members[to], position) in given or (k < late and not (forward and tile.step >= late)):
+                    continue  # what comes before the first step is a state to start from, as far as the tape knows
+                if role not in stubs:
+                    state = model.items[tile.members[n]] if n >= 0 else Item("state", "", "")
+                    stubs[role] = len(model.items)
+                    name = f"{state_name(state)} t{'−' if forward else '+'}{late}"
+                    model.items.append(Item("constant", "leaf", "", name, shape=state.shape))
+                model.links.append(Link(len(model.links), stubs[role], tile.members[to], position, cut=True))
+
+
+def state_name(item: Item) -> str:
+    """Return what a value that one step hands to another is called."""
+    return item.name or f"state {item.label}".strip()
 
 
 def _sort_links(model: Model, repeats: Repeats) -> None:
@@ -127,7 +213,7 @@ def _inside(link: Link, where: dict[int, tuple[int, int, int]]) -> tuple[int, in
 
 def _find_roles(model: Model, repeats: Repeats) -> None:
     leaving: dict[tuple[int, int], set[int]] = {}
-    results = set(model.results)
+    passed: list[tuple[Link, tuple[int, int, int], tuple[int, int, int]]] = []  # from one step to another
     for link in model.links:
         a, b = repeats.where.get(link.source), repeats.where.get(link.target)
         if a is None or (b is not None and a[:2] == b[:2]):
@@ -138,13 +224,33 @@ def _find_roles(model: Model, repeats: Repeats) -> None:
         repeats.leaving.setdefault(link.source, []).append(link)
         if b is not None and a[0] == b[0]:
             loop.states.setdefault(core, set()).add(a[2])
-            loop.roles.setdefault(loop.tiles[b[1]].core, {}).setdefault((b[2], link.position), (a[2], b[1] - a[1]))
-    for i in results:
+            passed.append((link, a, b))
+    for link, a, b in passed:
+        loop = repeats.loops[a[0]]
+        core = loop.tiles[b[1]].core
+        known, place = loop.roles.setdefault(core, {}), (b[2], link.position)
+        if place not in known:
+            known[place] = (_counterpart(model, loop, a, b), b[1] - a[1])
+    for i in set(model.results):
         if i in repeats.where:
             number, k, n = repeats.where[i]
             leaving.setdefault((number, repeats.loops[number].tiles[k].core), set()).add(n)
     for (number, core), found in leaving.items():
         repeats.loops[number].leaving[core] = sorted(found)
+
+
+def _counterpart(model: Model, loop: Loop, a: tuple[int, int, int], b: tuple[int, int, int]) -> int:
+    """Return which item of the step `b` is what the item `a` of another step is there; a negative number if none is."""
+    one, other, n = loop.tiles[a[1]], loop.tiles[b[1]], a[2]
+    if one.core == other.core:
+        return n
+    item = model.items[one.members[n]]
+    if item.name:
+        found = ((m, model.items[i]) for m, i in enumerate(other.members))
+        same = [m for m, i in found if i.name == item.name and i.path == item.path]
+        return same[-1] if same else -1 - n
+    ours, theirs = sorted(loop.states[one.core]), sorted(loop.states.get(other.core, ()))
+    return theirs[ours.index(n)] if len(ours) == len(theirs) else -1 - n
 
 
 def _mark_states(items: list[Item], loops: Iterable[Loop]) -> None:

@@ -49,7 +49,7 @@ class Item:
     value: str = ""
     mean: float | None = None  # of the absolute values, for values that have a name
     gradient: float | None = None
-    released: bool = False
+    released: tuple[str, ...] = ()  # what was saved for its gradient rules, and dropped by backward
 
     def __post_init__(self) -> None:
         self.name, self.path = clean(self.name), clean(self.path)
@@ -65,7 +65,10 @@ class Item:
 
 @dataclass(slots=True)
 class Link:
-    """Item `source` is input `position` of item `target`; `gradient` is the size of what flows back."""
+    """Item `source` is input `position` of item `target`; `gradient` is the size of what flows back.
+
+    It is `cut` where the value was detached: a gradient would flow back here if it had not been.
+    """
 
     number: int  # its place in the list of links
     source: int
@@ -73,6 +76,7 @@ class Link:
     position: int
     gradient: float | None = None
     least: float | None = None  # where it stands for the same link of several steps, of which `gradient` is the largest
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -99,6 +103,12 @@ class Model:
     def sizes(self) -> list[float]:
         """The sizes of all gradients that were computed."""
         return [g.gradient for g in self.links if g.gradient is not None]
+
+    @property
+    def cuts(self) -> list[int]:
+        """The time steps that take a detached state from another step, in the order of execution."""
+        ends = [(self.items[k.source], self.items[k.target]) for k in self.links if k.cut]
+        return list(dict.fromkeys(b.step for a, b in ends if b.step is not None and a.step != b.step))
 
     def mark_states(self) -> None:
         """Call what one time step hands to another a state."""
@@ -220,8 +230,14 @@ def _item_of_node(node: Any, names: Mapping[Any, str], gradients: Gradients | No
         tuple(node.shape),
         detail_of(node.params),
         gradient=size,
-        released=node.released,
+        released=_released(node),
     )
+
+
+def _released(node: Any) -> tuple[str, ...]:
+    """Return the names of what backward has dropped at `node`: a rule without needs has nothing to lose."""
+    layout = getattr(node, "layout", None)
+    return tuple(layout.names) if layout is not None and node.released else ()
 
 
 def _add_walk(model: Model, gradients: Gradients | None, index: Mapping[Any, int]) -> None:
@@ -260,10 +276,19 @@ def from_calls(seen: Observation, gradients: Gradients | None) -> Model:
             size = None
             if gradients and position in edges:
                 size = gradients.edges.get((node, edges[position][0]))
-            model.links.append(Link(len(model.links), source_item, here, position, size))
+            cut = position not in edges and _is_cut(seen, call, position)
+            model.links.append(Link(len(model.links), source_item, here, position, size, cut=cut))
     model.results = [index[call] for call in seen.results if call in index]
     _add_walk(model, gradients, index)
     return model
+
+
+def _is_cut(seen: Observation, call: Call, position: int) -> bool:
+    """Whether input `position` of `call` has a history that the call was kept from, although it has a rule for it."""
+    made, inputs = call.inputs[position], call.op.inputs
+    if not call.recorded or inputs[min(position, len(inputs) - 1)] not in call.op.rules:
+        return False
+    return made in seen.detached or (isinstance(made, Call) and bool(_edges(seen.nodes.get(made.stamp + 1))))
 
 
 def _edges(node: Any) -> dict[int, tuple[int, Any]]:
@@ -312,4 +337,5 @@ def _item_of_call(call: Call, node: Any, scalars: list[Any], inputs: int, gradie
         call.out.value,
         call.out.mean if name and call.scope.step is not None else None,
         gradients.nodes.get(node) if gradients and node is not None else None,
+        _released(node),
     )

@@ -14,7 +14,8 @@ from importlib import resources
 from typing import Any
 
 from tinyseq.render.model import Model
-from tinyseq.render.picture import CSS, DARK, Picture, svg
+from tinyseq.render.picture import Picture
+from tinyseq.render.svg import CSS, DARK, svg
 
 BUTTONS = (
     ("first", "|◀", "to the start (Home)"),

@@ -1,5 +1,6 @@
 """A picture as DOT in which every place is stated: an engine then rasterises it without moving anything."""
 
+import math
 from collections.abc import Callable
 
 import graphviz
@@ -13,11 +14,13 @@ from tinyseq.render.picture import (
     Curve,
     Picture,
     Point,
+    badge,
+    cut_mark,
     html_label,
     least_width,
+    legend,
     legend_width,
     towards,
-    used,
     wrapped,
 )
 from tinyseq.render.style import KINDS
@@ -46,17 +49,20 @@ def pinned(picture: Picture) -> str:
     for f in picture.frames:
         line, fill = ("#8590a2", "#ffffff") if f.step else ("#aab2bf", "#f7f8fa")
         _rect(g, up, (f.x + f.w / 2, f.y + f.h / 2), f.w, f.h, style="rounded,filled", fillcolor=fill, color=line)
-        _text(g, up, (f.x + f.inset, f.y + (13 if f.step else 9)), f.label, 12 if f.step else 9, "#5a6472")
+        down, size = (13, 12) if f.step or f.title else (9, 9)
+        _text(g, up, (f.x + f.inset, f.y + down), f.label, size, "#5a6472")
     for i, c in enumerate(picture.curves):
         _curve(g, up, f"{i}", c, picture)
     for b in picture.boxes:
         _box(g, up, b)
     _strips(g, up, picture)
-    y, x = picture.h + 16.0, 0.0
-    for kind in used(picture) if picture.boxes else ():
-        _box(g, up, Box(x + 8, y, 16, 11, kind, ()))
-        _text(g, up, (x + 21, y), KINDS[kind].meaning, 10, "#4b5563")
-        x += style.text_width(KINDS[kind].meaning, 10.8) + 36
+    y = picture.h + 16.0
+    for name, meaning, x in legend(picture) if picture.boxes else ():
+        if name == "cut":
+            _mark(g, up, "legend", Curve(((x, y), (x + 16, y)), straight=True, free=(x + 21, y)), word=False)
+        else:
+            _box(g, up, Box(x + 8, y, 16, 11, name if name in KINDS else "product", (), released=name == "released"))
+        _text(g, up, (x + 21, y), meaning, 10, "#4b5563")
     y += 26
     if picture.gradients:
         _scale(g, up, picture, y)
@@ -86,9 +92,33 @@ def _box(g: graphviz.Digraph, up: Up, b: Box) -> None:
         width=f"{b.w / 72:.3f}",
         height=f"{b.h / 72:.3f}",
         style="rounded,filled,dashed" if b.kind == "constant" else "rounded,filled",
-        fillcolor=paint.fill,
+        fillcolor="#ffffff" if b.released else paint.fill,
         color=paint.line,
     )
+    if b.released:
+        (x, y), r = badge(b)
+        size, s = f"{r / 36:.3f}", r * 0.7
+        look = {"shape": "circle", "style": "filled", "fillcolor": "#ffffff", "color": "#535c6a"}
+        g.node(f"r{len(g.body)}", label="", pos=up((x, y)), width=size, height=size, **look)
+        _stroke(g, up, f"q{len(g.body)}", (x - s, y + s), (x + s, y - s), "#535c6a", 1.0)
+
+
+def _stroke(g: graphviz.Digraph, up: Up, name: str, a: Point, b: Point, color: str, width: float) -> None:
+    """Draw a straight line."""
+    for end, p in (("a", a), ("b", b)):
+        g.node(f"{end}{name}", label="", shape="point", style="invis", pos=up(p), width="0.01", height="0.01")
+    pos = " ".join(map(up, (a, towards(a, b, math.dist(a, b) / 3), towards(b, a, math.dist(a, b) / 3), b)))
+    g.edge(f"a{name}", f"b{name}", pos=pos, color=color, penwidth=f"{width:g}", arrowhead="none")
+
+
+def _mark(g: graphviz.Digraph, up: Up, name: str, c: Curve, *, word: bool = True) -> None:
+    """Draw the double bar across a curve that is cut, and its word."""
+    bars, place = cut_mark(c)
+    for i, (a, b) in enumerate(bars):
+        _stroke(g, up, f"x{name}_{i}", a, b, "#1c2430", 1.3)
+    if word:
+        look = {"shape": "plain", "style": "filled", "fillcolor": "#ffffff", "color": "#ffffff", "fontsize": "8.5"}
+        g.node(f"r{len(g.body)}", label=graphviz.escape("cut"), pos=up(place), fontcolor="#1c2430", **look)
 
 
 def _curve(g: graphviz.Digraph, up: Up, name: str, c: Curve, picture: Picture) -> None:
@@ -108,6 +138,8 @@ def _curve(g: graphviz.Digraph, up: Up, name: str, c: Curve, picture: Picture) -
         pos = f"e,{up(points[-1])} " + " ".join(map(up, (*points[:-1], back)))
     look = {"color": color, "penwidth": f"{width:.2f}", "style": "dashed" if c.missing else "solid"}
     g.edge(f"a{name}", f"b{name}", pos=pos, arrowhead="normal" if c.arrow else "none", arrowsize="0.5", **look)
+    if c.cut:
+        _mark(g, up, name, c)
 
 
 def as_bezier(points: tuple[Point, ...]) -> tuple[Point, ...]:

@@ -44,11 +44,14 @@ class Scene:
     bottom: list[str] = field(default_factory=list)
     rankdir: str = "TB"
     backward: bool = False
+    apart: float = 0.26  # from one rank to the next, in inches
 
-    def source(self, name: str = "tinyseq") -> str:
-        """Return the scene as DOT."""
-        g = graphviz.Digraph(name)
-        g.attr("graph", rankdir=self.rankdir, ranksep="0.26", nodesep="0.14", fontname="Helvetica", fontsize="9")
+    def source(self, *, words: bool = False) -> str:
+        """Return the scene as DOT, for an engine to place, or with `words` at what is cut, for people to draw."""
+        g = graphviz.Digraph("tinyseq")
+        g.attr(
+            "graph", rankdir=self.rankdir, ranksep=f"{self.apart:g}", nodesep="0.14", fontname="Helvetica", fontsize="9"
+        )
         g.attr("node", shape="box", style="rounded,filled", fontname="Helvetica", fixedsize="true", margin="0")
         g.attr("edge", arrowsize="0.5", arrowhead="vee", color=style.PLAIN)
         _fill(g, self.spots)
@@ -64,6 +67,8 @@ class Scene:
                 more["style"] = "dashed"
             if w.curve.title:
                 more["tooltip"] = graphviz.escape(w.curve.title)
+            if w.curve.cut and words:
+                more |= {"label": "‖ cut", "fontsize": "8.5"}
             if w.loose:
                 more["constraint"] = "false"
             if w.ports[0]:
@@ -144,9 +149,10 @@ def _node(key: str, b: Box) -> str:
     paint = style.KINDS[b.kind]
     tip = f" tooltip={graphviz.quoting.quote(graphviz.escape(b.title))}" if b.title else ""
     look = "rounded,filled,dashed" if b.kind == "constant" else "rounded,filled"
+    fill = "#ffffff" if b.released else paint.fill
     return (
         f"{key} [label={html_label(b) or _NOTHING} width={b.w / 72:.3f} height={b.h / 72:.3f} "
-        f'style="{look}" fillcolor="{paint.fill}" color="{paint.line}"{tip}]'
+        f'style="{look}" fillcolor="{fill}" color="{paint.line}"{tip}]'
     )
 
 
@@ -174,7 +180,8 @@ class Look:
             lines.append("no gradient" if item.gradient is None else f"g {style.number_text(item.gradient)}")
             wide = max(wide, NUMBER + 16)
         height = 19.0 + 10.5 * (len(lines) - 1)
-        return Box(0, 0, max(30.0, wide), height, item.kind, tuple(lines), self.tooltip(item), data=tuple(data))
+        size, text, released = max(30.0, wide), self.tooltip(item), bool(item.released)
+        return Box(0, 0, size, height, item.kind, tuple(lines), text, released=released, data=tuple(data))
 
     def chip(
         self, label: str, kind: str, title: str = "", below: str = "", data: Iterable[tuple[str, str]] = ()
@@ -194,11 +201,14 @@ class Look:
             title += f"\ngradient: {size}"
             if link.least is not None:
                 title += f" at most, {style.number_text(link.least)} at least over the steps"
-        missing = wanted and link.gradient is None and model.sizes_known
+        if link.cut:
+            title += "\ncut: the value was detached, so that no gradient flows back here"
+        missing = link.cut or (wanted and link.gradient is None and model.sizes_known)
         return Curve(
             (),
             gradient=link.gradient if wanted else None,
             missing=missing,
+            cut=link.cut,
             title=title,
             data=(("data-e", str(link.number)),),
         )
@@ -209,6 +219,7 @@ class Look:
         if not ordered:
             return Curve((), missing=model.sizes_known)
         curve = self.curve(ordered[0], model)
+        curve.cut = all(link.cut for link in ordered)
         if len(ordered) > 1:
             curve.data = (("data-e", " ".join(str(link.number) for link in ordered)),)
             curve.title = "\n\n".join([self.curve(link, model).title for link in ordered[:6]])
@@ -224,7 +235,7 @@ class Look:
         if "grad" in self.show or self.backward:
             lines.append("gradient: " + ("not computed" if item.gradient is None else style.number_text(item.gradient)))
         if item.released:
-            lines.append("its saved values were released by backward")
+            lines.append(f"what it had saved ({', '.join(item.released)}) was released by backward")
         return "\n".join(lines)
 
 

@@ -39,6 +39,12 @@ KINDS = {
     "result": Paint("#f9d3cf", "#b3443a", "#4a1d19", "#e57d73", "result"),
 }
 
+# Marks that are not a matter of colour, and what the legend says of them
+MARKS = {
+    "cut": "cut: detached, no gradient flows back",
+    "released": "what it saved was released by backward",
+}
+
 # From small gradients to large ones, for light and for dark surroundings
 RAMP = ("#b9c6d8", "#93b3d6", "#6b9bd2", "#7a83c6", "#a05fae", "#c04486", "#d33357", "#b81426")
 DARK_RAMP = ("#3f4c5e", "#3f638c", "#4a7fc0", "#7377cf", "#a35fc0", "#d0559b", "#ee5a74", "#ff8a80")

@@ -18,6 +18,8 @@ from tinyseq.render.style import Scale
 
 TRACK = 8.0  # between lines that run side by side
 HEAD = 24.0  # of a cell, for its title
+LANDING = 13.0  # of a line that comes down to a chip: its last piece, with the arrow
+AROUND = 20.0  # of each of two pictures side by side
 EDGE = 12.0  # between a line and what it passes
 
 
@@ -33,26 +35,48 @@ class Row:
 
 def unrolled(model: Model, look: Look, program: Engine) -> Picture:
     """Return the picture with all time steps side by side."""
-    repeats, outer = _prepared(model)
-    rows = [Row(p, [cell(model, repeats, p, t, look, outer) for t in p.tiles]) for p in repeats.loops]
-    lay_out([c for row in rows for c in row.cells], program)
-    for row in rows:
-        _tile(row, model, repeats, outer, look)
-    return _compose(model, repeats, outer, rows, look, program)
+    return _with_strips(*_unrolled(model, look, program), model, look)
 
 
 def rolled(model: Model, look: Look, program: Engine) -> Picture:
     """Return the picture with one time step of each loop, its states returning through a delay."""
-    repeats, outer = _prepared(model)
-    model = _gathered(model, repeats)
-    rows = [Row(p, [cell(model, repeats, p, p.typical(), look, outer)]) for p in repeats.loops]
+    return _with_strips(*_rolled(model, look, program), model, look)
+
+
+def both(model: Model, look: Look, program: Engine) -> Picture:
+    """Return the picture with the graph rolled at the left and unrolled at the right, strips below its steps."""
+    one, (many, rows) = _rolled(model, look, program)[0], _unrolled(model, look, program)
+    picture, x, high = Picture(), 0.0, max(one.h, many.h)
+    for part, label in ((one, "rolled"), (many, "unrolled")):
+        picture.frames.append(Frame(x, 0, part.w + 2 * AROUND, high + 2 * AROUND + 8, label, title=True))
+        picture.put(part, x + AROUND, AROUND + 8 + (high - part.h) / 2)
+        left, x = x + AROUND, x + part.w + 3 * AROUND
+    for row in rows:
+        row.columns = [(left + at, wide) for at, wide in row.columns]
+    picture.w, picture.h = x - AROUND, high + 2 * AROUND + 8
+    return _with_strips(picture, rows, model, look)
+
+
+def _unrolled(model: Model, look: Look, program: Engine) -> tuple[Picture, list[Row]]:
+    repeats, outer = prepared(model)
+    rows = [Row(p, [cell(model, repeats, p, t, look, outer) for t in p.tiles]) for p in repeats.loops]
+    lay_out([c for row in rows for c in row.cells], program)
+    for row in rows:
+        _tile(row, model, repeats, outer, look)
+    return _compose(model, repeats, outer, rows, look, program), rows
+
+
+def _rolled(model: Model, look: Look, program: Engine) -> tuple[Picture, list[Row]]:
+    repeats, outer = prepared(model)
+    model = gathered(model, repeats)
+    rows = [Row(p, [cell(model, repeats, p, p.typical(), look, outer, typical=True)]) for p in repeats.loops]
     lay_out([c for row in rows for c in row.cells], program)
     for row in rows:
         _roll(row, model, repeats, look)
-    return _compose(model, repeats, outer, rows, look, program)
+    return _compose(model, repeats, outer, rows, look, program), rows
 
 
-def _gathered(model: Model, repeats: Repeats) -> Model:
+def gathered(model: Model, repeats: Repeats) -> Model:
     """Return `model` with each link of a typical step showing the range of its gradients over all such steps."""
     links, where = list(model.links), repeats.where
     for number, loop in enumerate(repeats.loops):
@@ -77,7 +101,7 @@ def _gathered(model: Model, repeats: Repeats) -> Model:
     return replace(model, links=links)
 
 
-def _prepared(model: Model) -> tuple[Repeats, set[int]]:
+def prepared(model: Model) -> tuple[Repeats, set[int]]:
     """Return the loops, and the items outside of them that are drawn there (others are chips inside)."""
     repeats = find_loops(model)
     fed: dict[int, int] = {}
@@ -104,7 +128,7 @@ HALF = math.nan  # stands for half of the height of a loop's picture, which is k
 def _tracks(cells: list[Cell]) -> tuple[float, float, int]:
     """Return the room above and below a cell's nodes for the lines of its states, and how many there are."""
     most = max((len(_states(c)) for c in cells), default=0)
-    return HEAD + TRACK * most + 8, EDGE + TRACK * (most + 1), most
+    return HEAD + TRACK * most + LANDING - 1, EDGE + TRACK * (most + 1), most
 
 
 def _states(c: Cell) -> list[str]:
@@ -123,7 +147,7 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
     for c in cells:
         left.append(x)
         title = _free_for_title(c)
-        picture.frames.append(Frame(x, roof, c.picture.w + 8, height, f"t = {c.tile.step}", True, title))
+        picture.frames.append(Frame(x, roof, c.picture.w + 8, height, f"t = {c.tile.step}", True, inset=title))
         picture.put(c.picture, x + 4, roof + above)
         row.columns.append((x, c.picture.w + 8))
         x += c.picture.w + 8 + gap
@@ -133,7 +157,7 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
         for rank, key in enumerate(_states(c)):
             port = c.ins[key]
             goal = _chip_edge(c, key, left[n] + 4, roof + above, top=True)
-            turn, up = roof + above - 9 - TRACK * rank, left[n] - EDGE - TRACK * rank
+            turn, up = roof + above - LANDING - TRACK * rank, left[n] - EDGE - TRACK * rank
             first = port.sources[0].source if port.sources else -1
             end = ((up, turn), (goal[0], turn), goal)
             if first in names and where[first][0] == where[c.tile.members[0]][0]:
@@ -141,12 +165,13 @@ def _tile(row: Row, model: Model, repeats: Repeats, outer: set[int], look: Look)
                 start = _chip_edge(cells[k], out, left[k] + 4, roof + above, top=False)
                 low = floor + EDGE + TRACK * rank
                 picture.curves.append(_line((start, (start[0], low), (up, low), *end), port, look, model))
+                picture.curves[-1].free = (up, (low + turn) / 2 + 24.0 * rank)
             elif first in outer or first in where:
                 picture.curves.append(_line(((0.0, HALF), (up, HALF), *end), port, look, model))
     picture.w, picture.h = x, roof + height
     _enter(row, left, roof + above, look, model)
     _leave(row, model, repeats, left, roof + above, look)
-    _settle(row, _loop_label(model, row.loop))
+    _settle(row, loop_label(model, row.loop))
 
 
 def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
@@ -158,15 +183,17 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     top, right = roof + above, x0 + c.picture.w + 8
     height = c.picture.h + above + below
     picture.frames.append(
-        Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", True, _free_for_title(c))
+        Frame(x0, roof, right - x0, height, f"t = {steps[0]} … {steps[-1]}", True, inset=_free_for_title(c))
     )
     picture.put(c.picture, x0 + 4, top)
     for rank, key in enumerate(reversed(_states(c))):
         port = c.ins[key]
         assert port.role is not None
+        if f"o{port.role[0]}" not in c.outs:
+            continue  # the steps differ so much that this one hands over nothing of the kind
         start = _chip_edge(c, f"o{port.role[0]}", x0 + 4, top, top=False)
         goal = _chip_edge(c, key, x0 + 4, top, top=True)
-        low, turn = top + c.picture.h + EDGE + TRACK * rank, top - 9 - TRACK * rank
+        low, turn = top + c.picture.h + EDGE + TRACK * rank, top - LANDING - TRACK * rank
         delay = f"t − {port.role[1]}" if steps[0] < steps[-1] else f"t + {port.role[1]}"
         box = look.chip(delay, "state", f"delay: {port.label} is what the step before has handed over")
         box.x, box.y = right + 34 + 50 * rank, top + c.picture.h / 2
@@ -177,7 +204,7 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     picture.w, picture.h = right + 50 * most + 22, roof + height
     _enter(row, [x0], top, look, model)
     _leave(row, model, repeats, [x0], top, look)
-    _settle(row, f"{_loop_label(model, row.loop)}  × {len(steps)}")
+    _settle(row, f"{loop_label(model, row.loop)}  × {len(steps)}")
 
 
 def _free_for_title(c: Cell) -> float:
@@ -225,6 +252,7 @@ def _leave(row: Row, model: Model, repeats: Repeats, left: list[float], top: flo
                 y = floor + TRACK * list(lines).index(label)
                 picture.curves.append(_line((start, (start[0], y)), Port("", None, links), look, model))
                 picture.curves[-1].arrow = look.backward
+                picture.curves[-1].cut = False  # the line from the loop to the node has the mark
     for n, x in enumerate(lines.values()):
         y, out = floor + TRACK * n, right - 8 - 4 * n
         points = ((x, y), (out, y), (out, HALF), (right, HALF))
@@ -255,9 +283,25 @@ def _chip_edge(c: Cell, key: str, dx: float, dy: float, *, top: bool) -> Point:
     return x + dx, y + dy + (-box.h / 2 if top else box.h / 2)
 
 
-def _loop_label(model: Model, loop: Loop) -> str:
+def loop_label(model: Model, loop: Loop) -> str:
+    """Return the path of the module that a loop is of."""
     path = ".".join(common_path(model.items[i] for t in loop.tiles[:2] for i in t.members))
     return path or "loop"
+
+
+def exceptions(model: Model) -> list[str]:
+    """Return what to say of time steps that do something else than the one that the rolled view shows."""
+    said = []
+    for loop in find_loops(model).loops:
+        core = loop.typical().core
+        others = [str(t.step) for t in loop.tiles if t.core != core]
+        if others:
+            shown = ", ".join(others[:12]) + (", …" if len(others) > 12 else "")
+            said.append(
+                f"{loop_label(model, loop)}: {len(others)} of {len(loop.tiles)} time steps do something else (t = "
+                f"{shown}) than the one drawn once."
+            )
+    return said
 
 
 # The whole
@@ -265,7 +309,8 @@ def _loop_label(model: Model, loop: Loop) -> str:
 
 def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], look: Look, program: Engine) -> Picture:
     """Place what stands outside of the loops, each loop being one large box, and put all together."""
-    scene, paths = Scene(rankdir="LR", backward=look.backward), _outer_paths(model, repeats, outer)
+    scene = Scene(rankdir="LR", backward=look.backward, apart=0.26 if len(rows) < 2 else 0.6)
+    paths = outer_paths(model, repeats, outer)
     for n, row in enumerate(rows):
         box = Box(0, 0, row.picture.w, row.picture.h, "shape", ())
         scene.spots[f"L{n}"] = Spot(box)
@@ -286,6 +331,7 @@ def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], l
         if tail != head and (plain or (tail, head) not in done):
             done.add((tail, head))
             curve = look.curve(link, model)
+            curve.cut = link.cut and head[0] != "L"  # the line to the cell has the mark
             curve.arrow = head[0] != ("L" if not look.backward else "") and (tail[0] != "L" or not look.backward)
             scene.wires.append(Wire(tail, head, curve, ("e" * (tail[0] == "L"), "w" * (head[0] == "L"))))
     picture, at = scene.place(program.layout([scene.source()])[0])
@@ -296,10 +342,10 @@ def _compose(model: Model, repeats: Repeats, outer: set[int], rows: list[Row], l
         x -= row.picture.w / 2
         picture.put(row.picture, x, y - row.picture.h / 2)
         row.columns = [(x + left, wide) for left, wide in row.columns]
-    return _with_strips(picture, model, rows, look)
+    return picture
 
 
-def _with_strips(picture: Picture, model: Model, rows: list[Row], look: Look) -> Picture:
+def _with_strips(picture: Picture, rows: list[Row], model: Model, look: Look) -> Picture:
     """Return the picture with the strips of each loop below it, under their columns where it has those."""
     missing = max((LABEL - row.columns[0][0] for row in rows if row.columns), default=0.0)
     out = picture
@@ -316,7 +362,7 @@ def _with_strips(picture: Picture, model: Model, rows: list[Row], look: Look) ->
     return out
 
 
-def _outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, tuple[str, ...]]:
+def outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, tuple[str, ...]]:
     """Return the frames around items outside of the loops: one for what a module does before a loop, one for after."""
     behind: dict[int, frozenset[int]] = {}  # the loops that an item depends on
     inside = [frozenset((n,)) for n in range(len(repeats.loops))]
@@ -333,43 +379,3 @@ def _outer_paths(model: Model, repeats: Repeats, outer: set[int]) -> dict[int, t
         mark = "".join(f"{APART}{n}" for n in sorted(behind.get(i, ())))
         paths[i] = tuple([part + mark for part in parts(model.items[i])])
     return paths
-
-
-def rolled_source(model: Model, look: Look) -> str:
-    """Return the rolled view as DOT text: what an engine makes of it has the same parts in places of its own choice."""
-    repeats, outer = _prepared(model)
-    model = _gathered(model, repeats)
-    scene, paths = Scene(backward=look.backward), _outer_paths(model, repeats, outer)
-    for i in sorted(outer):
-        scene.spots[f"n{i}"] = Spot(look.box(model.items[i]), paths[i])
-    for link in model.links:
-        if link.target in outer and link.source not in repeats.where:
-            tail = f"n{link.source}"
-            if link.source not in outer:
-                tail = f"w{link.number}"
-                scene.spots[tail] = Spot(leaf_chip(model, link, link.number, look), paths[link.target])
-            scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model)))
-    for n, loop in enumerate(repeats.loops):
-        _add_loop(scene, f"l{n}", cell(model, repeats, loop, loop.typical(), look, outer), loop, model, repeats, look)
-    return scene.source()
-
-
-def _add_loop(scene: Scene, mark: str, c: Cell, loop: Loop, model: Model, repeats: Repeats, look: Look) -> None:
-    """Add the one cell of a loop to the scene of the rolled view, with a delay in each returning edge."""
-    around = (f"{_loop_label(model, loop)}  × {len(loop.tiles)}",)
-    for key, spot in c.scene.spots.items():
-        scene.spots[mark + key] = Spot(spot.box, around + spot.path)
-    scene.wires += [Wire(mark + w.a, mark + w.b, w.curve) for w in c.scene.wires]
-    for key, port in c.ins.items():
-        head = mark + key
-        if port.role is not None:
-            delay, tail = f"{mark}d{key}", f"{mark}o{port.role[0]}"
-            scene.spots[delay] = Spot(look.chip(f"delay {port.role[1]}", "state"), around)
-            scene.wires.append(Wire(tail, delay, look.bundle(port.sources, model), loose=True))
-            scene.wires.append(Wire(delay, head, look.bundle(port.sources, model)))
-        elif port.sources and f"n{port.sources[0].source}" in scene.spots:
-            scene.wires.append(Wire(f"n{port.sources[0].source}", head, look.bundle(port.sources, model)))
-    for key, i in c.outs.items():
-        for link in repeats.leaving.get(i, ()):
-            if f"n{link.target}" in scene.spots:
-                scene.wires.append(Wire(mark + key, f"n{link.target}", look.curve(link, model)))

@@ -52,6 +52,7 @@ class Call:
     out: Summary
     scope: Scope
     stamp: int  # the node that the tape makes of this call has the next number of the tape's clock
+    recorded: bool = True  # whether a tape ran
 
 
 class Observer(Eager):
@@ -64,6 +65,7 @@ class Observer(Eager):
     def __init__(self, most: int, refuse: Any, names: Mapping[int, tuple[str, str]]) -> None:
         self.most, self.refuse, self.names, self.count = most, refuse, names, 0
         self.makers: dict[int, tuple[Any, Any]] = {}  # by identity of the array, as long as it lives
+        self.detached: dict[Any, Any] = {}  # nodes of values that were detached, by the values' makers
 
     def apply(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Array:
         """Compute, and take note."""
@@ -72,8 +74,14 @@ class Observer(Eager):
         if self.count > self.most:
             raise self.refuse(self.count)
         inputs = tuple([self.maker(a) if hasattr(a, "shape") else a for a in args])
-        self.remember(out, Call(op, inputs, params, summary(out), STATE.get().scope, next(CLOCK)))
+        state = STATE.get()
+        self.remember(out, Call(op, inputs, params, summary(out), state.scope, next(CLOCK), state.grad))
         return out
+
+    def watch(self, tensor: Any) -> None:
+        """Take note that a value goes on without its history."""
+        if tensor.node is not None:
+            self.detached[self.maker(tensor.payload)] = tensor.node
 
     def write(self, tensor: Any, value: Any) -> None:
         """Copy, and take the maker of `value` for the maker of what `tensor` holds."""
@@ -123,6 +131,7 @@ class Observation:
 
     results: list[Call]
     nodes: dict[int, Any]  # of the tape, by number
+    detached: Mapping[Any, Any] = field(default_factory=dict)  # nodes of detached values, by the values' makers
 
 
 @dataclass(slots=True)
