@@ -14,6 +14,7 @@ from tinyseq.autograd.engine import HookHandle
 from tinyseq.core import dtypes
 from tinyseq.core.dispatch import EAGER, STATE, Scope, State, describe
 from tinyseq.errors import ArgumentError, DTypeError, StateDictError
+from tinyseq.nn.hooks import Hooks, add_hook
 from tinyseq.nn.parameter import Parameter
 
 # A module remembers which state it made of which (the scope differs), for so many states.
@@ -25,13 +26,6 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
-
-
-class Hooks(NamedTuple):
-    """What is called before and after `forward`."""
-
-    before: dict[int, Callable[..., Any]]
-    after: dict[int, Callable[..., Any]]
 
 
 class Module:
@@ -75,15 +69,8 @@ class Module:
         try:
             if self._hooks is None:
                 return self.forward(*args, **kwargs)
-            for hook in list(self._hooks.before.values()):
-                replaced = hook(self, args)
-                if replaced is not None:
-                    args = replaced if isinstance(replaced, tuple) else (replaced,)
-            output = self.forward(*args, **kwargs)
-            for hook in list(self._hooks.after.values()):
-                replaced = hook(self, args, output)
-                output = output if replaced is None else replaced
-            return output
+            args = self._hooks.arguments(self, args)
+            return self._hooks.output(self, args, self.forward(*args, **kwargs))
         finally:
             STATE.reset(token)
 
@@ -263,7 +250,12 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients of every parameter, or fill them with zeros."""
-        clear_gradients(self.parameters(), set_to_none)
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                with no_grad():
+                    parameter.grad.assign(0.0)
 
     def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
         """Move parameters and buffers to a device, and floating-point ones to a dtype as well; in place."""
@@ -355,15 +347,15 @@ class Module:
 
     def register_forward_pre_hook(self, hook: "Callable[[Module, tuple[Any, ...]], Any]") -> HookHandle:
         """Call `hook(module, args)` before `forward`; what it returns replaces the arguments."""
-        return _add_hook(self._own_hooks().before, hook)
+        return add_hook(self._own_hooks().before, hook)
 
     def register_forward_hook(self, hook: "Callable[[Module, tuple[Any, ...], Any], Any]") -> HookHandle:
         """Call `hook(module, args, output)` after `forward`; what it returns replaces the output."""
-        return _add_hook(self._own_hooks().after, hook)
+        return add_hook(self._own_hooks().after, hook)
 
     def _own_hooks(self) -> Hooks:
         if self._hooks is None:
-            self.__dict__["_hooks"] = Hooks({}, {})
+            self.__dict__["_hooks"] = Hooks()
         assert self._hooks is not None
         return self._hooks
 
@@ -387,19 +379,3 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({extra})"
         return "\n  ".join([f"{type(self).__name__}({extra}", *lines]) + "\n)"
-
-
-def _add_hook(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
-    key = max(hooks, default=-1) + 1
-    hooks[key] = hook
-    return HookHandle(hooks, key)
-
-
-def clear_gradients(parameters: Any, set_to_none: bool) -> None:
-    """Drop the gradients of `parameters`, or fill them with zeros."""
-    for parameter in parameters:
-        if set_to_none:
-            parameter.grad = None
-        elif parameter.grad is not None:
-            with no_grad():
-                parameter.grad.assign(0.0)
