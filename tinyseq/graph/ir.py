@@ -1,10 +1,9 @@
 """The captured program: straight-line code over values that are known by shape and dtype alone."""
 
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
-
-import numpy as np
 
 from tinyseq.backend import Array
 from tinyseq.core.dispatch import INTERPRETERS, STATE
@@ -32,7 +31,7 @@ class Symbol(ArrayMethods):
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def __bool__(self) -> bool:
         raise CaptureError("bool: a value is not known while a function is being captured; use where(condition, x, y)")
@@ -66,12 +65,16 @@ Operand: TypeAlias = "Symbol | Const | float | int | bool"
 
 
 class Line:
-    """One operation of the program: `out = op(*args, **params)`."""
+    """One operation of the program: `out = op(*args, **params)`.
 
-    __slots__ = ("args", "op", "out", "params")
+    `key` is what it has in common with lines of the same result; a Builder sets it.
+    """
+
+    __slots__ = ("args", "key", "op", "out", "params")
 
     def __init__(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Symbol) -> None:
         self.op, self.args, self.params, self.out = op, args, params, out
+        self.key: Any = None
 
     def again(self, args: Sequence[Any]) -> "Line":
         """Return this line on other operands of the same shapes."""
@@ -107,8 +110,9 @@ class Graph:
         found: dict[Symbol, list[Line]] = {s: [] for s in self.inputs}
         for line in self.lines:
             found[line.out] = []
-            for a in dict.fromkeys(a for a in line.args if isinstance(a, Symbol)):
-                found[a].append(line)
+            for a in line.args:
+                if type(a) is Symbol and (not (using := found[a]) or using[-1] is not line):
+                    using.append(line)
         return found
 
     def check(self) -> None:

@@ -6,7 +6,8 @@ own forward rules, on views of the same arena.
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from tinyseq.backend import CPU, Array
 from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
 from tinyseq.core import dtypes
+from tinyseq.core.op import Op
 from tinyseq.graph import threads
 from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Const, Graph, Line, Symbol
@@ -26,9 +28,9 @@ _F32 = dtypes.float32
 
 def can_run(graph: Graph) -> bool:
     """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
-    values = [*graph.inputs, *(line.out for line in graph)]
+    shapes = {s.shape for s in (*graph.inputs, *[line.out for line in graph])}
     on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
-    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and _has_products()
+    return on_host and all(0 not in shape for shape in shapes) and compiler() is not None and _has_products()
 
 
 def _has_products() -> bool:
@@ -68,7 +70,6 @@ class Native:
             if isinstance(item, Line) and item.op.name == "full":
                 constant.append(item)
                 continue
-            self._touch(item, self.position)
             self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
             self.position += 1
         position = self.position
@@ -86,41 +87,23 @@ class Native:
             self._array(self.places.of(line.out))[...] = line.params["value"]
         self._link()
 
-    def _touch(self, item: Any, position: int) -> None:
-        """Note that the blocks that a job reads and writes are alive at `position`."""
-        for line in item if isinstance(item, list) else (item,):
-            stored = not isinstance(item, list) or self._is_stored(line, item)
-            for value in (*line.args, *((line.out,) if stored else ())):
-                if isinstance(value, Symbol) and self._has_place(value, item):
-                    block = self.places.of(value).block
-                    if block.first < 0:
-                        block.first = position
-                    block.last = max(block.last, position)
-
-    def _has_place(self, value: Symbol, item: Any) -> bool:
-        """Tell whether `value` lies in memory, rather than only inside of a kernel."""
-        if not isinstance(item, list):
-            return True
-        made = value.line
-        return made is None or made not in item or self._is_stored(made, item)
-
-    def _is_stored(self, line: Line, cluster: list[Line]) -> bool:
-        inside = self._inside(cluster)
-        return line.out in self.returned or any(u.out not in inside for u in self.schedule.users[line.out])
-
-    def _inside(self, cluster: list[Line]) -> set[Symbol]:
-        if getattr(self, "_inside_of", None) is not cluster:
-            self._inside_of, self._inside_set = cluster, {line.out for line in cluster}
-        return self._inside_set
+    def _use(self, places: Iterable[Place]) -> None:
+        """Note that the job being planned reads or writes `places`."""
+        for place in places:
+            block = place.block
+            if block.first < 0:
+                block.first = self.position
+            block.last = self.position
 
     def _kernel_job(self, cluster: list[Line]) -> tuple[Any, list[Any]]:
         shape = cluster[0].out.shape
-        inside = self._inside(cluster)
-        stored = [line.out for line in cluster if self._is_stored(line, cluster)]
-        read = [a for line in cluster for a in line.args if isinstance(a, Symbol) and a not in inside]
+        users, made = self.schedule.users, dict.fromkeys([line.out for line in cluster])
+        read = [a for line in cluster for a in line.args if type(a) is Symbol and a not in made]
+        stored = [s for s in made if s in self.returned or not all(u.out in made for u in users[s])]
         reached = {s: self.places.of(s) for s in dict.fromkeys((*read, *stored))}
+        self._use(reached.values())
         flat = all(p.contiguous and p.shape == shape for p in reached.values())
-        rows, columns = (1, int(np.prod(shape))) if flat else (int(np.prod(shape[:-1])), shape[-1])
+        rows, columns = (1, math.prod(shape)) if flat else (math.prod(shape[:-1]), shape[-1])
         table: list[Any] = [rows, columns]
         operands: list[Operand] = []
         number: dict[Symbol, int] = {}
@@ -144,10 +127,10 @@ class Native:
                 else ("number", float(a).hex())
                 for a in line.args
             )
-            names = _in_formula_order(line, args)
             at[line.out] = len(steps)
-            target = number.get(line.out, -1)
-            steps.append(Step(line.op.expr or "", names, "f" if line.out.dtype == _F32 else "b", target))
+            named = tuple([args[i] for i in _formula_order(line.op)])
+            kind = "f" if line.out.dtype == _F32 else "b"
+            steps.append(Step(line.op.expr or "", named, kind, number.get(line.out, -1)))
         kernel = Kernel(tuple(operands), tuple(steps))
         self.kernels.append(kernel)
         self.shapes[len(self.jobs)] = shape
@@ -155,13 +138,14 @@ class Native:
 
     def _copied(self, place: Place) -> Place:
         """Return a row-major copy of a value that no kernel can read as it lies."""
-        block = self.places._new(int(np.prod(place.shape)) * place.dtype.itemsize)
+        block = self.places._new(math.prod(place.shape) * place.dtype.itemsize)
         block.first = block.last = self.position
         from_, copy = place, Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
         self.jobs.append((lambda: np.copyto(self._array(copy), self._array(from_)), []))
         return copy
 
     def _job(self, line: Line) -> tuple[Any, list[Any]]:
+        self._use(self.places.of(v) for v in (*line.args, line.out) if isinstance(v, Symbol))
         if line.op.name == "matmul":
             job = self._product(line)
             if job is not None:
@@ -170,7 +154,7 @@ class Native:
             place, out = self.places.of(line.args[0]), self.places.of(line.out)
             access = _access(place, place.shape)
             if access is not None and not access[0] and out.contiguous:
-                rows, columns = int(np.prod(place.shape[:-1])), place.shape[-1]
+                rows, columns = math.prod(place.shape[:-1]), place.shape[-1]
                 return "rowsum", [rows, columns, (place, 0), access[1], (out, 0), 4]
         return self._python(line), []
 
@@ -338,18 +322,12 @@ def _aligned(size: int) -> Array:
     return raw[shift : shift + size]
 
 
-def _in_formula_order(line: Line, args: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the operands in the order in which the formula names them."""
-    from_formula = _names(line.op.expr or "")
-    by_name = dict(zip(line.op.inputs, args, strict=True))
-    return tuple(by_name[n] for n in from_formula)
-
-
 @functools.cache
-def _names(expr: str) -> tuple[str, ...]:
-    found = parsed(expr)
+def _formula_order(op: Op) -> tuple[int, ...]:
+    """Return which operands the formula of an operation names, in the order in which it names them."""
+    found = parsed(op.expr or "")
     assert found is not None
-    return found[1]
+    return tuple(op.inputs.index(name) for name in found[1])
 
 
 def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:

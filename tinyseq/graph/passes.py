@@ -26,19 +26,19 @@ def push_slices(graph: Graph) -> Graph:
 
     split: set[Symbol] = set()  # elementwise values of which only slices are used, directly or further on
     for line in reversed(graph.lines):
-        only_sliced = all(u.op.name == "narrow" or u.out in split for u in users[line.out])
-        if line.op.elementwise and only_sliced and line.out not in returned:
+        wanted = line.op.elementwise and line.out not in returned
+        if wanted and all(u.op.name == "narrow" or u.out in split for u in users[line.out]):
             split.add(line.out)
     if not split:
         return graph
-    origin: dict[Symbol, Line] = {}
+    origin: set[Symbol] = set()
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
-        out = copied(builder, line, args)
-        if line.out in split:
-            origin[out] = line
         if line.op.name == "narrow" and line.args[0] in split:
             return sliced(builder, args[0], line.params)
+        out = copied(builder, line, args)
+        if line.out in split:
+            origin.add(out)
         return out
 
     def sliced(builder: Builder, x: Any, params: dict[str, Any]) -> Any:
@@ -103,10 +103,13 @@ def _bounded(batch: list[Line]) -> list[list[Line]]:
 def _generations(graph: Graph, members: list[Line]) -> dict[int, list[Line]]:
     """Sort `members` by how many of them stand in a row before each: equal numbers are independent."""
     inside = {m.out for m in members}
-    depth: dict[Symbol, int] = {}
+    depth: dict[Any, int] = {}
     found: dict[int, list[Line]] = {}
     for line in graph:
-        above = max((depth.get(a, 0) for a in line.args if isinstance(a, Symbol)), default=0)
+        above = 0
+        for a in line.args:
+            if (before := depth.get(a, 0)) > above:
+                above = before
         if line.out in inside:
             found.setdefault(above, []).append(line)
             above += 1
