@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyseq.core.op import Op
-from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
+from tinyseq.graph.ir import NUMBERS, Const, Graph, Line, Symbol, new_line
 
 
 def named(name: str) -> Op:
@@ -31,11 +31,11 @@ class Builder:
         `like` is a line with the same operation and result, whose shape need not be worked out again. If a builder
         made it of the same operands, nothing about it has become simpler since.
         """
+        op = named(op) if isinstance(op, str) else op
         unchanged = like is not None and all(map(operator.is_, args, like.args))
-        if unchanged and like.key is not None:
+        if like is not None and unchanged and like.key is not None:
             key = like.key
         else:
-            op = named(op) if isinstance(op, str) else op
             rule = _SIMPLER.get(op.name)
             shorter = None if rule is None else rule(self, args, params)
             if shorter is not None:
@@ -78,6 +78,23 @@ def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> G
     for line in graph:
         new[line.out] = visit(builder, line, [new.get(a, a) for a in line.args])
     return builder.graph([new.get(o, o) for o in graph.outputs])
+
+
+def edited(graph: Graph, edit: Callable[[list[Line], Line, list[Any]], Line | None]) -> Graph:
+    """Rebuild `graph` without looking for what has become simpler or equal: for what must stay as it is written.
+
+    `edit` appends lines to those that it is given, and returns the line that stands for another one, or None if that
+    one only takes its new operands.
+    """
+    lines: list[Line] = []
+    new: dict[Any, Any] = {}
+    for line in graph:
+        args = [new.get(a, a) for a in line.args]
+        made = edit(lines, line, args) or line.again(args)
+        lines.append(made)
+        if made is not line:
+            new[line.out] = made.out
+    return Graph(graph.inputs, lines, [new.get(o, o) for o in graph.outputs])
 
 
 def copied(builder: Builder, line: Line, args: list[Any]) -> Any:
@@ -219,7 +236,7 @@ def _mul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
 
 def _add(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     for x, y in (args, args[::-1]):
-        if isinstance(y, float | int) and y == 0 and isinstance(x, Symbol):
+        if isinstance(y, NUMBERS) and y == 0 and isinstance(x, Symbol):
             return x
     return None
 
@@ -239,7 +256,7 @@ def _sum_to(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> An
 
 def _pow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     x, y = args
-    return builder.emit("mul", [x, x], {}) if isinstance(y, float | int) and y == 2 and isinstance(x, Symbol) else None
+    return builder.emit("mul", [x, x], {}) if isinstance(y, NUMBERS) and y == 2 and isinstance(x, Symbol) else None
 
 
 def _full_like(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:

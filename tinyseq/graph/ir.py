@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from tinyseq.backend import Array
@@ -61,6 +61,7 @@ class Const:
         return self.array.dtype
 
 
+NUMBERS = (bool, int, float)
 Operand: TypeAlias = "Symbol | Const | float | int | bool"
 
 
@@ -88,7 +89,7 @@ class Line:
 
 def new_line(op: Op, args: Sequence[Any], params: dict[str, Any], owner: Any = None) -> Line:
     """Return a line with a new result, whose shape and dtype follow from the rules of `op`."""
-    shape = op.shape(*[() if isinstance(a, bool | int | float) else a.shape for a in args], **params)
+    shape = op.shape(*[() if isinstance(a, NUMBERS) else a.shape for a in args], **params)
     dtype = op.result_dtype([getattr(a, "dtype", None) for a in args], params)
     device = params.get("device") or next((d for a in args if (d := getattr(a, "device", None)) is not None), None)
     line = Line(op, tuple(args), params, Symbol(tuple(shape), dtype, None, owner, device))
@@ -129,6 +130,16 @@ class Graph:
         for out in self.outputs:
             if isinstance(out, Symbol) and out not in known:
                 raise CaptureError("the program returns a value that it does not compute")
+
+    def take_apart(self, kept: Iterable[Line]) -> None:
+        """Let go of the lines that are not among `kept`.
+
+        A line and its result refer to each other, and would otherwise stay until the cycle collector comes by.
+        """
+        wanted = set(kept)
+        for line in self.lines:
+            if line not in wanted:
+                line.out.line = None
 
     def signature(self) -> tuple[Any, ...]:
         """Return what two captures of the same program have in common: its structure, without identities."""

@@ -170,7 +170,8 @@ class Places:
             block = Block(size_in_bytes(s), i)
             self.known[s] = Place(block, 0, s.shape, contiguous_strides(s.shape, s.dtype), s.dtype)
 
-    def _new(self, size: int) -> Block:
+    def new_block(self, size: int) -> Block:
+        """Return another block of the arena."""
         block = Block(size)
         self.blocks.append(block)
         return block
@@ -217,7 +218,7 @@ class Places:
             self.known[s] = Place(base.block, base.offset + at * base.strides[dim], s.shape, base.strides, s.dtype)
             return None
         chain = self.joins.chain(s)
-        block = self._new(sum(size_in_bytes(c) for c in chain))
+        block = self.new_block(sum(size_in_bytes(c) for c in chain))
         at = 0
         for c in chain:
             self.known[c] = Place(block, at, c.shape, contiguous_strides(c.shape, c.dtype), c.dtype)

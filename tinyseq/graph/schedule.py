@@ -145,6 +145,6 @@ class Schedule:
             if v in self.elementwise:
                 if self.level[v] == level:
                     return True
-            elif v in self.free:
+            elif v.line is not None and v in self.free:
                 stack.extend(a for a in v.line.args if isinstance(a, Symbol))
         return False
