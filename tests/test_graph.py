@@ -9,12 +9,14 @@ from numpy.lib.array_utils import byte_bounds
 
 import tinyseq as ts
 from tinyseq import nn
-from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE
+from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
 from tinyseq.core.dispatch import override
 from tinyseq.graph import Capture, Graph, threads
+from tinyseq.graph.kernels import Kernel
 from tinyseq.graph.native import Native, can_run
 from tinyseq.graph.passes import PASSES, improve
-from tinyseq.graph.places import Block, Place
+from tinyseq.graph.places import ALIGNMENT, Block, Joins, Place, Places
+from tinyseq.graph.planning import HostCall, Planning
 from tinyseq.graph.replay import Replay
 from tinyseq.nn import functional as F
 
@@ -170,16 +172,16 @@ def test_a_longer_sequence_needs_no_new_kernel(cell, monkeypatch):
     for steps in (6, 11):
         monkeypatch.setitem(globals(), "T", steps)
         graph, _ = trained(cell)
-        kernels.append(set(Native(improve(graph)).kernels))
+        jobs = Planning(improve(graph), openblas()).jobs
+        kernels.append({job.what for job in jobs if isinstance(job.what, Kernel)})
     assert kernels[0] == kernels[1]
 
 
 def test_the_cores_meet_only_between_loops(monkeypatch):
     monkeypatch.setattr(threads, "_threads", 2)
     graph, _ = trained(lstm)
-    run = Native(improve(graph))
-    native = [(i, *job) for i, job in enumerate(run.jobs) if not callable(job[0])]
-    parts = [[threads.share(f, t, run.shapes.get(i), w, 2) for w in range(2)] for i, f, t in native]
+    native = [job for job in Planning(improve(graph), openblas()).jobs if not isinstance(job.what, HostCall)]
+    parts = [[threads.share(job.what, job.table, job.shape, w, 2) for w in range(2)] for job in native]
     waits = threads.barriers([[p and p[1] for p in job] for job in parts])
     assert 0 < sum(waits) < T
 
@@ -192,6 +194,31 @@ def test_a_barrier_stands_where_shares_touch():
     assert threads.barriers(read_after_write) == [False, True]
     write_after_read = [[touch([(0, 16)], []), None], [None, touch([], [(8, 16)])]]
     assert threads.barriers(write_after_read) == [False, True]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 400)), min_size=1, max_size=30))
+def test_blocks_in_use_at_the_same_time_lie_apart(lives):
+    empty = Graph([], [], [])
+    places = Places(empty, Joins(empty))
+    for first, more, size in lives:
+        block = places.new_block(size)
+        block.first, block.last = first, first + more
+    size = places.arrange()
+    for block in places.blocks:
+        assert block.start % ALIGNMENT == 0
+        assert 0 <= block.start <= size - block.size
+    for a, b in itertools.combinations(places.blocks, 2):
+        if a.first <= b.last and b.first <= a.last:
+            assert a.start + a.size <= b.start or b.start + b.size <= a.start
+
+
+def test_memory_given_back_serves_longer_blocks():
+    empty = Graph([], [], [])
+    places = Places(empty, Joins(empty))
+    for first, last, size in ((0, 1, 640), (0, 1, 640), (0, 9, 64), (2, 9, 1280)):
+        block = places.new_block(size)
+        block.first, block.last = first, last
+    assert places.arrange() == 640 + 640 + 64
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)).map(lambda s: (s[0], s[0] + s[1])), max_size=2)
@@ -270,7 +297,7 @@ def test_kernel_functions_are_accurate(name, shape):
     with override(bottom=capture):
         out = capture.read(getattr(ts, name)(x))
     run = Native(capture.graph([out]))
-    assert not any(callable(what) for what, _ in run.jobs)
+    assert not any(isinstance(job.what, HostCall) for job in Planning(capture.graph([out]), openblas()).jobs)
     want = getattr(ts, name)(ts.tensor(np.asarray(x), dtype=ts.float64)).numpy()
     np.testing.assert_allclose(run([x.payload])[0], want, rtol=1e-6, atol=5e-7)
 
@@ -283,7 +310,7 @@ def test_kernels_compare_special_values_as_numpy(name):
     with override(bottom=capture):
         out = capture.read(getattr(ts, name)(x, y))
     run = Native(capture.graph([out]))
-    assert not any(callable(what) for what, _ in run.jobs)
+    assert not any(isinstance(job.what, HostCall) for job in Planning(capture.graph([out]), openblas()).jobs)
     np.testing.assert_array_equal(run([x.payload, y.payload])[0], getattr(ts, name)(x, y).numpy())
 
 

@@ -125,6 +125,40 @@ def test_first_call():
     assert long < 3.0
 
 
+PEAK = """
+import resource, sys
+import numpy as np, torch
+import tinyseq as ts
+from tests.benchmarks import cells
+from tinyseq.graph import compiler
+compiler.compiler()
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+shape = (1000, 32, 256, 256)
+torch.set_num_threads(1)
+kind = sys.argv[1]
+eager, inputs, _ = cells.loop_step(ts, "lstm", shape)
+kernel = cells.torch_kernel(shape)
+compiled = ts.compile(eager)
+step = {"compiled": lambda: compiled(*inputs), "eager": lambda: eager(*inputs), "torch": kernel}[kind]
+before = peak()
+for _ in range(5):
+    step()
+print(peak() - before)
+"""
+
+
+def test_peak_memory():
+    """At T = 1000, B = 32, H = 256, each in a process of its own: what five steps add to what was there before."""
+    mb = {}
+    for kind in ("compiled", "eager", "torch"):
+        done = subprocess.run([sys.executable, "-c", PEAK, kind], capture_output=True, text=True, check=True)
+        mb[kind] = float(done.stdout)
+    print(", ".join(f"{kind} {size:.0f} MB" for kind, size in mb.items()))
+    assert mb["compiled"] <= 1.1 * mb["torch"]
+    assert mb["compiled"] <= mb["eager"]
+
+
 def test_a_call_costs_little():
     step = ts.compile(lambda x: x + 1.0)
     x = ts.zeros(4)

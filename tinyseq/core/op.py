@@ -113,7 +113,7 @@ class Op:
         if self.dtype is not None:
             found: DType = self.dtype(*(first if d is None else d for d in dtypes), **params)
             return found
-        return np.result_type(*met) if self.operands == "promote" and len(met) > 1 else first
+        return np.result_type(*met) if self.operands == "promote" and met.count(first) < len(met) else first
 
     def argument_names(self, count: int) -> list[str]:
         """Return a name for each of `count` positional arguments."""

@@ -37,6 +37,9 @@ def elementwise(*shapes: Shape, **params: Any) -> Shape:
     >>> elementwise((3, 1), (2,))
     (3, 2)
     """
+    widest = max(shapes, key=len)
+    if all(shape in (widest, ()) for shape in shapes):
+        return widest
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:

@@ -4,11 +4,12 @@ A `Builder` drops what nobody uses, shares what is computed twice, and undoes jo
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyseq.core.op import Op
-from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
+from tinyseq.graph.ir import NUMBERS, Const, Graph, Line, Symbol, new_line
 
 
 def named(name: str) -> Op:
@@ -27,23 +28,29 @@ class Builder:
     def emit(self, op: Op | str, args: Sequence[Any], params: dict[str, Any], like: Line | None = None) -> Any:
         """Return the result of one operation, from an earlier line if there is one.
 
-        `like` is a line with the same result, whose shape need not be worked out again.
+        `like` is a line with the same operation and result, whose shape need not be worked out again. If a builder
+        made it of the same operands, nothing about it has become simpler since.
         """
         op = named(op) if isinstance(op, str) else op
-        shorter = simpler(self, op, args, params)
-        if shorter is not None:
-            return shorter
-        key = None
-        if not op.random:
-            key = (op.name, *map(_identity, args), *map(_hashable, params.values()))
-            known = self.known.get(key)
-            if known is not None:
-                return known
-        line = new_line(op, args, params) if like is None else like.again(args)
-        self.lines.append(line)
-        if key is not None:
-            self.known[key] = line.out
-        return line.out
+        unchanged = like is not None and all(map(operator.is_, args, like.args))
+        if like is not None and unchanged and like.key is not None:
+            key = like.key
+        else:
+            rule = _SIMPLER.get(op.name)
+            shorter = None if rule is None else rule(self, args, params)
+            if shorter is not None:
+                return shorter
+            fixed = tuple(map(_hashable, params.values())) if like is None or like.key is None else like.key[1]
+            key = (op, fixed, *[a if type(a) is Symbol else _identity(a) for a in args])
+        known = self.known.get(key)
+        if known is None:
+            line = new_line(op, args, params) if like is None else like if unchanged else like.again(args)
+            line.key = key
+            self.lines.append(line)
+            known = line.out
+            if not line.op.random:
+                self.known[key] = known
+        return known
 
     def graph(self, outputs: Sequence[Any]) -> Graph:
         """Return the program that computes `outputs`, without what they do not need."""
@@ -52,13 +59,11 @@ class Builder:
         for line in reversed(self.lines):
             if line.out in needed or line.op.random:
                 kept.append(line)
-                needed.update(a for a in line.args if isinstance(a, Symbol))
+                needed.update(line.args)
         return Graph(self.inputs, kept[::-1], outputs)
 
 
 def _identity(a: Any) -> Any:
-    if type(a) is Symbol:
-        return a
     return (id(a.array),) if isinstance(a, Const) else (type(a), a if a else repr(a))  # 0.0 is not -0.0
 
 
@@ -69,10 +74,27 @@ def _hashable(value: Any) -> Any:
 def rewrite(graph: Graph, visit: Callable[[Builder, Line, list[Any]], Any]) -> Graph:
     """Rebuild `graph`; `visit` returns the new value of a line, given its new operands."""
     builder = Builder(graph.inputs)
-    new: dict[Symbol, Any] = {s: s for s in graph.inputs}
+    new: dict[Any, Any] = {}
     for line in graph:
-        new[line.out] = visit(builder, line, [new[a] if isinstance(a, Symbol) else a for a in line.args])
-    return builder.graph([new[o] if isinstance(o, Symbol) else o for o in graph.outputs])
+        new[line.out] = visit(builder, line, [new.get(a, a) for a in line.args])
+    return builder.graph([new.get(o, o) for o in graph.outputs])
+
+
+def edited(graph: Graph, edit: Callable[[list[Line], Line, list[Any]], Line | None]) -> Graph:
+    """Rebuild `graph` without looking for what has become simpler or equal: for what must stay as it is written.
+
+    `edit` appends lines to those that it is given, and returns the line that stands for another one, or None if that
+    one only takes its new operands.
+    """
+    lines: list[Line] = []
+    new: dict[Any, Any] = {}
+    for line in graph:
+        args = [new.get(a, a) for a in line.args]
+        made = edit(lines, line, args) or line.again(args)
+        lines.append(made)
+        if made is not line:
+            new[line.out] = made.out
+    return Graph(graph.inputs, lines, [new.get(o, o) for o in graph.outputs])
 
 
 def copied(builder: Builder, line: Line, args: list[Any]) -> Any:
@@ -83,24 +105,21 @@ def copied(builder: Builder, line: Line, args: list[Any]) -> Any:
 # What needs no computation
 
 
-def simpler(builder: Builder, op: Op, args: Sequence[Any], params: dict[str, Any]) -> Any:
-    """Return a value that already exists, or a cheaper operation, if it equals `op(*args, **params)`."""
-    rule = _SIMPLER.get(op.name)
-    return rule(builder, args, params) if rule is not None else None
-
-
 def made_by(value: Any, *names: str) -> Line | None:
     """Return the line that made `value`, if its operation is one of `names`."""
     line = value.line if isinstance(value, Symbol) else None
     return line if line is not None and line.op.name in names else None
 
 
+_ARRANGED = frozenset(("reshape", "broadcast_to", "select", "narrow", "permute", "clone"))
+
+
 def _uniform(value: Any) -> float | None:
     """Return the number that every element of `value` is known to be."""
-    while (line := made_by(value, "reshape", "broadcast_to", "select", "narrow", "permute", "clone")) is not None:
-        value = line.args[0]
-    line = made_by(value, "full", "full_like")
-    return None if line is None else line.params["value"]
+    line = value.line if type(value) is Symbol else None
+    while line is not None and line.op.name in _ARRANGED:
+        line = getattr(line.args[0], "line", None)
+    return line.params["value"] if line is not None and line.op.name in ("full", "full_like") else None
 
 
 def _select(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -207,16 +226,17 @@ def _stack(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any
 
 def _mul(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     for x, y in (args, args[::-1]):
-        one = y if isinstance(y, float | int) else _uniform(y)
+        if (_uniform(y) if type(y) is Symbol else y) != 1:
+            continue
         alike = not isinstance(y, Symbol) or (isinstance(x, Symbol) and (y.shape, y.dtype) == (x.shape, x.dtype))
-        if one == 1 and isinstance(x, Symbol) and alike:
+        if isinstance(x, Symbol) and alike:
             return x
     return None
 
 
 def _add(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     for x, y in (args, args[::-1]):
-        if isinstance(y, float | int) and y == 0 and isinstance(x, Symbol):
+        if isinstance(y, NUMBERS) and y == 0 and isinstance(x, Symbol):
             return x
     return None
 
@@ -236,7 +256,7 @@ def _sum_to(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> An
 
 def _pow(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:
     x, y = args
-    return builder.emit("mul", [x, x], {}) if isinstance(y, float | int) and y == 2 and isinstance(x, Symbol) else None
+    return builder.emit("mul", [x, x], {}) if isinstance(y, NUMBERS) and y == 2 and isinstance(x, Symbol) else None
 
 
 def _full_like(builder: Builder, args: Sequence[Any], params: dict[str, Any]) -> Any:

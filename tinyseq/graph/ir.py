@@ -1,10 +1,9 @@
 """The captured program: straight-line code over values that are known by shape and dtype alone."""
 
+import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
-
-import numpy as np
 
 from tinyseq.backend import Array
 from tinyseq.core.dispatch import INTERPRETERS, STATE
@@ -32,7 +31,7 @@ class Symbol(ArrayMethods):
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def __bool__(self) -> bool:
         raise CaptureError("bool: a value is not known while a function is being captured; use where(condition, x, y)")
@@ -62,16 +61,21 @@ class Const:
         return self.array.dtype
 
 
+NUMBERS = (bool, int, float)
 Operand: TypeAlias = "Symbol | Const | float | int | bool"
 
 
 class Line:
-    """One operation of the program: `out = op(*args, **params)`."""
+    """One operation of the program: `out = op(*args, **params)`.
 
-    __slots__ = ("args", "op", "out", "params")
+    `key` is what it has in common with lines of the same result; a Builder sets it.
+    """
+
+    __slots__ = ("args", "key", "op", "out", "params")
 
     def __init__(self, op: Op, args: tuple[Any, ...], params: dict[str, Any], out: Symbol) -> None:
         self.op, self.args, self.params, self.out = op, args, params, out
+        self.key: Any = None
 
     def again(self, args: Sequence[Any]) -> "Line":
         """Return this line on other operands of the same shapes."""
@@ -85,7 +89,7 @@ class Line:
 
 def new_line(op: Op, args: Sequence[Any], params: dict[str, Any], owner: Any = None) -> Line:
     """Return a line with a new result, whose shape and dtype follow from the rules of `op`."""
-    shape = op.shape(*[() if isinstance(a, bool | int | float) else a.shape for a in args], **params)
+    shape = op.shape(*[() if isinstance(a, NUMBERS) else a.shape for a in args], **params)
     dtype = op.result_dtype([getattr(a, "dtype", None) for a in args], params)
     device = params.get("device") or next((d for a in args if (d := getattr(a, "device", None)) is not None), None)
     line = Line(op, tuple(args), params, Symbol(tuple(shape), dtype, None, owner, device))
@@ -107,8 +111,9 @@ class Graph:
         found: dict[Symbol, list[Line]] = {s: [] for s in self.inputs}
         for line in self.lines:
             found[line.out] = []
-            for a in dict.fromkeys(a for a in line.args if isinstance(a, Symbol)):
-                found[a].append(line)
+            for a in line.args:
+                if type(a) is Symbol and (not (using := found[a]) or using[-1] is not line):
+                    using.append(line)
         return found
 
     def check(self) -> None:
@@ -125,6 +130,16 @@ class Graph:
         for out in self.outputs:
             if isinstance(out, Symbol) and out not in known:
                 raise CaptureError("the program returns a value that it does not compute")
+
+    def take_apart(self, kept: Iterable[Line]) -> None:
+        """Let go of the lines that are not among `kept`.
+
+        A line and its result refer to each other, and would otherwise stay until the cycle collector comes by.
+        """
+        wanted = set(kept)
+        for line in self.lines:
+            if line not in wanted:
+                line.out.line = None
 
     def signature(self) -> tuple[Any, ...]:
         """Return what two captures of the same program have in common: its structure, without identities."""

@@ -12,24 +12,21 @@ from typing import Any
 import numpy as np
 
 from tinyseq.backend import CPU, Array
-from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
-from tinyseq.core import dtypes
+from tinyseq.blas import openblas
 from tinyseq.core.tape import stamp_write
 from tinyseq.graph import threads
 from tinyseq.graph.compiler import Compiler, compiler
-from tinyseq.graph.ir import Const, Graph, Line, Symbol
-from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
-from tinyseq.graph.places import Joins, Place, Places, contiguous_strides
-from tinyseq.graph.schedule import Schedule
-
-_F32 = dtypes.float32
+from tinyseq.graph.ir import Graph
+from tinyseq.graph.kernels import Kernel
+from tinyseq.graph.places import Place
+from tinyseq.graph.planning import HostCall, Job, Planning
 
 
 def can_run(graph: Graph) -> bool:
     """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
-    values = [*graph.inputs, *(line.out for line in graph)]
+    shapes = {s.shape for s in (*graph.inputs, *[line.out for line in graph])}
     on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
-    return on_host and all(0 not in s.shape for s in values) and compiler() is not None and _has_products()
+    return on_host and all(0 not in shape for shape in shapes) and compiler() is not None and _has_products()
 
 
 def _has_products() -> bool:
@@ -41,215 +38,81 @@ class Native:
     """Runs an improved program in native code."""
 
     def __init__(self, graph: Graph) -> None:
-        found = compiler()
+        found, library = compiler(), openblas()
         assert found is not None
-        self.compiler: Compiler = found
-        library = openblas()
         assert library is not None
+        self.compiler: Compiler = found
         self.blas = library
         self.threads = threads.get_num_threads()
-        self.graph = graph
-        self.joins = Joins(graph)
-        self.schedule = Schedule(graph, self.joins.needs_copy)
-        self.places = Places(graph, self.joins)
-        self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}
-        self.jobs: list[tuple[Any, list[int | tuple[Place, int]]]] = []  # (function or callable, table)
-        self.calls: list[tuple[int, Callable[[], None]]] = []
-        self.rebuild: list[Callable[[], None]] = []
-        self.kernels: list[Kernel] = []
-        self.shapes: dict[int, tuple[int, ...]] = {}  # of the kernels' results, by job
-        self._plan()
-
-    # Planning
-
-    def _plan(self) -> None:
-        constant: list[Line] = []
-        self.position = 0  # in the order of time, by which the lives of blocks are told
-        for item in self.schedule.order():
-            if isinstance(item, Line) and item.op.name == "full":
-                constant.append(item)
-                continue
-            self._touch(item, self.position)
-            self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
-            self.position += 1
-        position = self.position
-        for o in self.returned:
-            block = self.places.of(o).block
-            block.last = position
-            block.first = block.first if block.first >= 0 else position
-        for line in constant:
-            block = self.places.of(line.out).block
-            block.first, block.last = 0, position
-        self.compiler.compile(self.kernels)
-        self.size = self.places.arrange()
+        planned = Planning(graph, library)
+        kernels = [job.what for job in planned.jobs if isinstance(job.what, Kernel)]
+        self.compiler.compile(kernels)
+        self.size = planned.size
         self.arena = _aligned(self.size)
-        for line in constant:
-            self._array(self.places.of(line.out))[...] = line.params["value"]
-        self._link()
-
-    def _touch(self, item: Any, position: int) -> None:
-        """Note that the blocks that a job reads and writes are alive at `position`."""
-        for line in item if isinstance(item, list) else (item,):
-            stored = not isinstance(item, list) or self._is_stored(line, item)
-            for value in (*line.args, *((line.out,) if stored else ())):
-                if isinstance(value, Symbol) and self._has_place(value, item):
-                    block = self.places.of(value).block
-                    if block.first < 0:
-                        block.first = position
-                    block.last = max(block.last, position)
-
-    def _has_place(self, value: Symbol, item: Any) -> bool:
-        """Tell whether `value` lies in memory, rather than only inside of a kernel."""
-        if not isinstance(item, list):
-            return True
-        made = value.line
-        return made is None or made not in item or self._is_stored(made, item)
-
-    def _is_stored(self, line: Line, cluster: list[Line]) -> bool:
-        inside = self._inside(cluster)
-        return line.out in self.returned or any(u.out not in inside for u in self.schedule.users[line.out])
-
-    def _inside(self, cluster: list[Line]) -> set[Symbol]:
-        if getattr(self, "_inside_of", None) is not cluster:
-            self._inside_of, self._inside_set = cluster, {line.out for line in cluster}
-        return self._inside_set
-
-    def _kernel_job(self, cluster: list[Line]) -> tuple[Any, list[Any]]:
-        shape = cluster[0].out.shape
-        inside = self._inside(cluster)
-        stored = [line.out for line in cluster if self._is_stored(line, cluster)]
-        read = [a for line in cluster for a in line.args if isinstance(a, Symbol) and a not in inside]
-        reached = {s: self.places.of(s) for s in dict.fromkeys((*read, *stored))}
-        flat = all(p.contiguous and p.shape == shape for p in reached.values())
-        rows, columns = (1, int(np.prod(shape))) if flat else (int(np.prod(shape[:-1])), shape[-1])
-        table: list[Any] = [rows, columns]
-        operands: list[Operand] = []
-        number: dict[Symbol, int] = {}
-        for s, place in reached.items():
-            access = (False, 0) if flat else _access(place, shape)
-            if access is None:
-                place = self._copied(place)
-                access = _access(place, shape)
-                assert access is not None
-            number[s] = len(operands)
-            operands.append(Operand(access[0], "f" if place.dtype == _F32 else "b"))
-            table += [(place, 0), access[1]]
-        steps: list[Step] = []
-        at: dict[Symbol, int] = {}
-        for line in cluster:
-            args = tuple(
-                ("step", at[a])
-                if a in at
-                else ("load", number[a])
-                if isinstance(a, Symbol)
-                else ("number", float(a).hex())
-                for a in line.args
-            )
-            names = _in_formula_order(line, args)
-            at[line.out] = len(steps)
-            target = number.get(line.out, -1)
-            steps.append(Step(line.op.expr or "", names, "f" if line.out.dtype == _F32 else "b", target))
-        kernel = Kernel(tuple(operands), tuple(steps))
-        self.kernels.append(kernel)
-        self.shapes[len(self.jobs)] = shape
-        return kernel, table
-
-    def _copied(self, place: Place) -> Place:
-        """Return a row-major copy of a value that no kernel can read as it lies."""
-        block = self.places._new(int(np.prod(place.shape)) * place.dtype.itemsize)
-        block.first = block.last = self.position
-        from_, copy = place, Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
-        self.jobs.append((lambda: np.copyto(self._array(copy), self._array(from_)), []))
-        return copy
-
-    def _job(self, line: Line) -> tuple[Any, list[Any]]:
-        if line.op.name == "matmul":
-            job = self._product(line)
-            if job is not None:
-                return job
-        if line.op.name == "sum" and line.out.dtype == _F32 and line.params["dim"] == (len(line.args[0].shape) - 1,):
-            place, out = self.places.of(line.args[0]), self.places.of(line.out)
-            access = _access(place, place.shape)
-            if access is not None and not access[0] and out.contiguous:
-                rows, columns = int(np.prod(place.shape[:-1])), place.shape[-1]
-                return "rowsum", [rows, columns, (place, 0), access[1], (out, 0), 4]
-        return self._python(line), []
-
-    def _product(self, line: Line) -> tuple[Any, list[Any]] | None:
-        a, b = line.args
-        if not all(isinstance(x, Symbol) and x.dtype == _F32 and len(x.shape) == 2 for x in (a, b)):
-            return None
-        pa, pb, pc = self.places.of(a), self.places.of(b), self.places.of(line.out)
-        (m, k), n = a.shape, b.shape[1]
-        left, right, out = _matrix(pa), _matrix(pb), _matrix(pc)
-        if left is None or right is None or out is None or out[0] != NO_TRANSPOSE:
-            return None
-        gemm, gemv = self.blas.gemm, self.blas.gemv
-        if m == 1 and pa.strides[1] == 4 and pc.strides[1] == 4:
-            rows, columns, flag = (k, n, TRANSPOSE) if right[0] == NO_TRANSPOSE else (n, k, NO_TRANSPOSE)
-            return "gemv", [gemv, flag, rows, columns, (pb, 0), right[1], (pa, 0), (pc, 0)]
-        return "gemm", [gemm, left[0], right[0], m, n, k, (pa, 0), left[1], (pb, 0), right[1], (pc, 0), out[1]]
-
-    def _python(self, line: Line) -> Callable[[], None]:
-        """Return a call of the operation's forward rule on views of the arena."""
-        args = [
-            self.places.of(a) if isinstance(a, Symbol) else a.array if isinstance(a, Const) else a for a in line.args
+        for place, value in planned.constants:
+            self._array(place)[...] = value
+        self.inputs: list[Any] = [None] * len(graph.inputs)
+        self.outputs = planned.outputs
+        self.rebuild: list[Callable[[], None]] = []
+        self._link(planned.jobs)
+        on_host = sum(isinstance(job.what, HostCall) for job in planned.jobs)
+        self.explained = [
+            f"{len(graph)} lines run as {len(planned.jobs) - on_host} native calls and {on_host} calls of NumPy",
+            f"{len(set(kernels))} kernels serve {len(kernels)} places of the program",
+            f"the arena takes {self.size:,} bytes",
+            f"{self.shared} stretches are shared by {self.threads} threads",
         ]
-        out, forward, params = self.places.of(line.out), line.op.forward, line.params
-        views: list[Any] = []
-
-        def look() -> None:
-            views[:] = [self._array(a) if isinstance(a, Place) else a for a in (*args, out)]
-
-        self.rebuild.append(look)
-        if line.op.name in ("clone", "reshape"):
-            return lambda: np.copyto(views[-1], views[0].reshape(views[-1].shape))
-
-        def call() -> None:
-            views[-1][...] = forward(np, *views[:-1], **params)
-
-        return call
 
     # Linking: from places to addresses
 
-    def _link(self) -> None:
+    def _link(self, jobs: Sequence[Job]) -> None:
         self.values: list[int] = []
         self.patches: dict[int, tuple[list[int], list[int]]] = {}
         self.barrier = threads.Barrier(self.threads)
         stretches: list[Any] = []  # a callable, or the programs of consecutive native jobs, one for each thread
-        at = 0
-        while at < len(self.jobs):
-            end = at
-            while end < len(self.jobs) and not callable(self.jobs[end][0]):
-                end += 1
-            stretches.append(self.jobs[at][0] if end == at else self._stretch(at, end))
-            at = max(end, at + 1)
+        for on_host, some in itertools.groupby(jobs, lambda job: isinstance(job.what, HostCall)):
+            if on_host:
+                stretches.extend(self._hosted(job.what) for job in some)
+            else:
+                stretches.append(self._stretch(list(some)))
         self.tables = np.array(self.values, np.int64)
         self.fixups = {i: (np.array(p), np.array(o, np.int64)) for i, (p, o) in self.patches.items()}
+        del self.values, self.patches
         self.programs: list[Array] = []
         self.steps = [s if callable(s) else self._runnable(s) for s in stretches]
         self.shared = sum(not callable(s) and len(s) > 1 for s in stretches)
-        self.inputs: list[Any] = [None] * len(self.graph.inputs)
-        self.results = [
-            (self.places.of(o), None) if isinstance(o, Symbol) else (None, o.array if isinstance(o, Const) else o)
-            for o in self.graph.outputs
-        ]
 
-    def _stretch(self, at: int, end: int) -> list[list[tuple[Any, int]]]:
-        """Return programs of (function, start of its table) for jobs `at` to `end`: see `_programs`, or just one."""
-        jobs = [(i, *self.jobs[i]) for i in range(at, end)]
-        total = sum(threads.seconds(what, table) for _, what, table in jobs)
+    def _hosted(self, call: HostCall) -> Callable[[], None]:
+        """Return a call of a forward rule on views of the arena."""
+        forward, operands, params, out = call
+        views: list[Any] = []
+
+        def look() -> None:
+            views[:] = [self._array(a) if isinstance(a, Place) else a for a in (*operands, out)]
+
+        self.rebuild.append(look)
+        if forward is None:
+            return lambda: np.copyto(views[-1], views[0].reshape(views[-1].shape))
+
+        def run() -> None:
+            views[-1][...] = forward(np, *views[:-1], **params)
+
+        return run
+
+    def _stretch(self, jobs: Sequence[Job]) -> list[list[tuple[Any, int]]]:
+        """Return programs of (function, start of its table) for native jobs in a row: see `_programs`, or just one."""
+        total = sum(threads.seconds(job.what, job.table) for job in jobs)
         count = self.threads
         if count > 1 and threads.is_worth(total, [total / count], 0):
-            parts = [[threads.share(f, t, self.shapes.get(i), w, count) for w in range(count)] for i, f, t in jobs]
-            waits = threads.barriers([[p and p[1] for p in job] for job in parts])
+            parts = [[threads.share(job.what, job.table, job.shape, w, count) for w in range(count)] for job in jobs]
+            waits = threads.barriers([[p and p[1] for p in several] for several in parts])
             shares = [0.0] * count
-            for (_, what, _), job in zip(jobs, parts, strict=True):
-                for w, part in enumerate(job):
-                    shares[w] += threads.seconds(what, part[0]) if part is not None else 0.0
+            for job, several in zip(jobs, parts, strict=True):
+                for w, part in enumerate(several):
+                    shares[w] += threads.seconds(job.what, part[0]) if part is not None else 0.0
             if threads.is_worth(total, shares, sum(waits)):
-                return self._programs([what for _, what, _ in jobs], parts, waits)
-        return [[(what, self._stored(table)) for _, what, table in jobs]]
+                return self._programs([job.what for job in jobs], parts, waits)
+        return [[(job.what, self._stored(job.table)) for job in jobs]]
 
     def _programs(self, functions: Sequence[Any], parts: Sequence[Any], waits: Sequence[bool]) -> list[Any]:
         """Return a program for each thread, and last one that runs all of their shares in turn."""
@@ -321,61 +184,14 @@ class Native:
         with self.blas.limited(1):
             for step in self.steps:
                 step()
-        return [self._array(place).copy() if place is not None else value for place, value in self.results]
+        return [self._array(out).copy() if isinstance(out, Place) else out for out in self.outputs]
 
     def explain(self) -> list[str]:
         """Return in words what was planned."""
-        native = sum(not callable(what) for what, _ in self.jobs)
-        return [
-            f"{len(self.graph)} lines run as {native} native calls and {len(self.jobs) - native} calls of NumPy",
-            f"{len(set(self.kernels))} kernels serve {len(self.kernels)} places of the program",
-            f"the arena takes {self.size:,} bytes",
-            f"{self.shared} stretches are shared by {self.threads} threads",
-        ]
+        return self.explained
 
 
 def _aligned(size: int) -> Array:
     raw = np.zeros(size + 64, np.uint8)
     shift = -raw.ctypes.data % 64
     return raw[shift : shift + size]
-
-
-def _in_formula_order(line: Line, args: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the operands in the order in which the formula names them."""
-    from_formula = _names(line.op.expr or "")
-    by_name = dict(zip(line.op.inputs, args, strict=True))
-    return tuple(by_name[n] for n in from_formula)
-
-
-@functools.cache
-def _names(expr: str) -> tuple[str, ...]:
-    found = parsed(expr)
-    assert found is not None
-    return found[1]
-
-
-def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:
-    """Return (one value a row?, row stride) of an operand broadcast to `full`; None if a kernel cannot read it so."""
-    lead = len(full) - len(place.shape)
-    shape = (1,) * lead + place.shape
-    strides = tuple(0 if n == 1 else s for n, s in zip(shape, (0,) * lead + place.strides, strict=True))
-    spread = full[-1] != 1 and (shape[-1] == 1 or strides[-1] == 0)
-    if not spread and full[-1] != 1 and strides[-1] != place.dtype.itemsize:
-        return None
-    rows = [(n, s) for n, s in zip(full[:-1], strides[:-1], strict=True) if n != 1]
-    if not rows:
-        return spread, 0
-    for (_, outer), (n, inner) in itertools.pairwise(rows):
-        if outer != n * inner:
-            return None
-    return spread, rows[-1][1]
-
-
-def _matrix(place: Place) -> tuple[int, int] | None:
-    """Return (transposed?, leading dimension) as BLAS wants it; None if it cannot read the matrix as it lies."""
-    (m, n), (row, column) = place.shape, place.strides
-    if (column == 4 or n == 1) and row % 4 == 0 and (row >= 4 * n or m == 1):
-        return NO_TRANSPOSE, max(row // 4, n)
-    if (row == 4 or m == 1) and column % 4 == 0 and column >= 4 * m:
-        return TRANSPOSE, column // 4
-    return None

@@ -7,7 +7,7 @@ drops what nobody uses, shares what is computed twice, and undoes joins and spli
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinyseq.graph.builder import Builder, copied, made_by, named, rewrite
+from tinyseq.graph.builder import Builder, copied, edited, made_by, named, rewrite
 from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
 from tinyseq.graph.places import Joins
 from tinyseq.graph.schedule import KERNEL_DTYPES
@@ -26,19 +26,19 @@ def push_slices(graph: Graph) -> Graph:
 
     split: set[Symbol] = set()  # elementwise values of which only slices are used, directly or further on
     for line in reversed(graph.lines):
-        only_sliced = all(u.op.name == "narrow" or u.out in split for u in users[line.out])
-        if line.op.elementwise and only_sliced and line.out not in returned:
+        wanted = line.op.elementwise and line.out not in returned
+        if wanted and all(u.op.name == "narrow" or u.out in split for u in users[line.out]):
             split.add(line.out)
     if not split:
         return graph
-    origin: dict[Symbol, Line] = {}
+    origin: set[Symbol] = set()
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
-        out = copied(builder, line, args)
-        if line.out in split:
-            origin[out] = line
         if line.op.name == "narrow" and line.args[0] in split:
             return sliced(builder, args[0], line.params)
+        out = copied(builder, line, args)
+        if line.out in split:
+            origin.add(out)
         return out
 
     def sliced(builder: Builder, x: Any, params: dict[str, Any]) -> Any:
@@ -103,10 +103,13 @@ def _bounded(batch: list[Line]) -> list[list[Line]]:
 def _generations(graph: Graph, members: list[Line]) -> dict[int, list[Line]]:
     """Sort `members` by how many of them stand in a row before each: equal numbers are independent."""
     inside = {m.out for m in members}
-    depth: dict[Symbol, int] = {}
+    depth: dict[Any, int] = {}
     found: dict[int, list[Line]] = {}
     for line in graph:
-        above = max((depth.get(a, 0) for a in line.args if isinstance(a, Symbol)), default=0)
+        above = 0
+        for a in line.args:
+            if (before := depth.get(a, 0)) > above:
+                above = before
         if line.out in inside:
             found.setdefault(above, []).append(line)
             above += 1
@@ -176,12 +179,17 @@ def copy_transposed(graph: Graph) -> Graph:
     if max(shared.values(), default=0) < 2:
         return graph
 
-    def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
-        if line.op.name == "matmul" and shared.get(line.args[1], 0) > 1:
-            return builder.emit("matmul", [args[0], builder.emit("clone", [args[1]], {})], {})
-        return copied(builder, line, args)
+    copies: dict[Any, Any] = {}
 
-    return rewrite(graph, visit)
+    def edit(lines: list[Line], line: Line, args: list[Any]) -> Line | None:
+        if line.op.name != "matmul" or shared.get(line.args[1], 0) < 2:
+            return None
+        if args[1] not in copies:
+            lines.append(new_line(named("clone"), [args[1]], {}, line.out.owner))
+            copies[args[1]] = lines[-1].out
+        return line.again([args[0], copies[args[1]]])
+
+    return edited(graph, edit)
 
 
 def copy_shared_parts(graph: Graph) -> Graph:
@@ -193,18 +201,14 @@ def copy_shared_parts(graph: Graph) -> Graph:
             wanted.setdefault(line.out, set()).add(position)
     if not wanted:
         return graph
-    lines: list[Line] = []
-    new: dict[Symbol, Symbol] = {}
-    for line in graph:
-        args = [new.get(a, a) if isinstance(a, Symbol) else a for a in line.args]
+
+    def edit(lines: list[Line], line: Line, args: list[Any]) -> Line | None:
         for i in sorted(wanted.get(line.out, ())):
-            copy = new_line(named("clone"), [args[i]], {}, line.out.owner)  # one of its own for each join
-            lines.append(copy)
-            args[i] = copy.out
-        made = line.again(args)
-        lines.append(made)
-        new[line.out] = made.out
-    return Graph(graph.inputs, lines, [new.get(o, o) if isinstance(o, Symbol) else o for o in graph.outputs])
+            lines.append(new_line(named("clone"), [args[i]], {}, line.out.owner))  # one of its own for each join
+            args[i] = lines[-1].out
+        return None
+
+    return edited(graph, edit)
 
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {
@@ -221,7 +225,9 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
 
 def improve(graph: Graph, without: Sequence[str] = ()) -> Graph:
     """Return `graph` after every pass but those named in `without`."""
+    better = graph
     for name, improved in PASSES.items():
         if name not in without:
-            graph = improved(graph)
-    return graph
+            before, better = better, improved(better)
+            before.take_apart([*graph.lines, *better.lines])
+    return better

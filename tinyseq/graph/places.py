@@ -5,11 +5,11 @@ need no copies; slices are views. Everything else lies in one arena, in which bl
 reader of a value has run.
 """
 
+import bisect
 import heapq
+import math
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from tinyseq.core.dtypes import DType
 from tinyseq.core.shapes import Shape
@@ -53,7 +53,7 @@ def contiguous_strides(shape: Sequence[int], dtype: DType) -> tuple[int, ...]:
 
 def size_in_bytes(symbol: Symbol) -> int:
     """Return how much memory a value takes."""
-    return int(np.prod(symbol.shape, dtype=np.int64)) * symbol.dtype.itemsize
+    return math.prod(symbol.shape) * symbol.dtype.itemsize
 
 
 VIEWS = frozenset(("select", "narrow", "reshape", "permute", "broadcast_to"))
@@ -170,7 +170,8 @@ class Places:
             block = Block(size_in_bytes(s), i)
             self.known[s] = Place(block, 0, s.shape, contiguous_strides(s.shape, s.dtype), s.dtype)
 
-    def _new(self, size: int) -> Block:
+    def new_block(self, size: int) -> Block:
+        """Return another block of the arena."""
         block = Block(size)
         self.blocks.append(block)
         return block
@@ -217,7 +218,7 @@ class Places:
             self.known[s] = Place(base.block, base.offset + at * base.strides[dim], s.shape, base.strides, s.dtype)
             return None
         chain = self.joins.chain(s)
-        block = self._new(sum(size_in_bytes(c) for c in chain))
+        block = self.new_block(sum(size_in_bytes(c) for c in chain))
         at = 0
         for c in chain:
             self.known[c] = Place(block, at, c.shape, contiguous_strides(c.shape, c.dtype), c.dtype)
@@ -253,22 +254,64 @@ class Places:
     def arrange(self) -> int:
         """Give every block of the arena its start, and return the arena's size.
 
-        Blocks are taken in the order of time; one whose last reader has run gives its memory to the next of its size.
+        Blocks are taken in the order of time; one whose last reader has run gives its memory back.
         """
-        free: dict[int, list[int]] = {}
+        memory = _Memory()
         busy: list[tuple[int, int, int]] = []
-        size = 0
         for block in sorted(self.blocks, key=lambda b: b.first):
             while busy and busy[0][0] < block.first:
                 _, start, length = heapq.heappop(busy)
-                free.setdefault(length, []).append(start)
+                memory.give_back(start, length)
             length = -(-max(block.size, 1) // ALIGNMENT) * ALIGNMENT
-            if free.get(length):
-                block.start = free[length].pop()
-            else:
-                block.start, size = size, size + length
+            block.start = memory.take(length)
             heapq.heappush(busy, (block.last, block.start, length))
-        return size
+        return memory.size
+
+
+class _Memory:
+    """Free stretches of an arena that grows as needed; neighbours become one."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.by_length: list[tuple[int, int]] = []  # (length, start), sorted
+        self.length_at: dict[int, int] = {}  # by start
+        self.start_before: dict[int, int] = {}  # by end
+
+    def take(self, length: int) -> int:
+        """Return the start of the shortest free stretch that is long enough."""
+        found = bisect.bisect_left(self.by_length, (length, 0))
+        if found == len(self.by_length):
+            start = self.start_before.get(self.size, self.size)  # what is free at the end grows
+            if start < self.size:
+                self._remove(start)
+            self.size = start + length
+            return start
+        free, start = self.by_length[found]
+        self._remove(start)
+        if free > length:
+            self._insert(start + length, free - length)
+        return start
+
+    def give_back(self, start: int, length: int) -> None:
+        """Make a stretch free again."""
+        end = start + length
+        if end in self.length_at:
+            length += self._remove(end)
+        before = self.start_before.get(start)
+        if before is not None:
+            length += self._remove(before)
+            start = before
+        self._insert(start, length)
+
+    def _insert(self, start: int, length: int) -> None:
+        bisect.insort(self.by_length, (length, start))
+        self.length_at[start], self.start_before[start + length] = length, start
+
+    def _remove(self, start: int) -> int:
+        length = self.length_at.pop(start)
+        del self.start_before[start + length]
+        del self.by_length[bisect.bisect_left(self.by_length, (length, start))]
+        return length
 
 
 def _drop_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -23,11 +23,11 @@ def runner_for(graph: Graph, without: Sequence[str] = ()) -> Runner:
     `without` names passes to leave out, and "native" for the plain runner.
     """
     with collector_paused():
-        if "native" not in without:
-            better = improve(graph, without)
-            if can_run(better):
-                return Native(better)
-        return Replay(improve(graph, (*without, *FOR_KERNELS)))
+        native = "native" not in without and can_run(graph)
+        better = improve(graph, without if native else (*without, *FOR_KERNELS))
+        runner = Native(better) if native else Replay(better)
+        better.take_apart(graph.lines)
+    return runner
 
 
 @contextmanager

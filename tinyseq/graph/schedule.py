@@ -4,7 +4,7 @@ A line that only backward needs thus runs in backward, beside its use, and its r
 lines of one level and shape become one kernel.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinyseq.core import dtypes
@@ -55,18 +55,20 @@ class Schedule:
     """The level of every line, and the order in which levels, lines and kernels run."""
 
     def __init__(self, graph: Graph, needs_copy: Callable[[Line], bool]) -> None:
-        self.graph, self.needs_copy = graph, needs_copy
+        self.graph = graph
         self.elementwise = {line.out for line in graph if is_elementwise(line)}
+        self.free = {  # what only looks at memory that is there
+            line.out for line in graph if (line.op.name in VIEWS or line.op.name == "cat") and not needs_copy(line)
+        }
         self.users = graph.users()
-        self.level: dict[Symbol, int] = dict.fromkeys(graph.inputs, 0)
+        self.level: dict[Any, int] = {}
         for line in graph:
-            level = max((self.level[a] for a in line.args if isinstance(a, Symbol)), default=0)
-            self.level[line.out] = level + (0 if self.is_free(line) or line.out in self.elementwise else 1)
+            level = self._highest(line.args)
+            self.level[line.out] = level if line.out in self.free or line.out in self.elementwise else level + 1
         self._delay()
 
-    def is_free(self, line: Line) -> bool:
-        """Tell whether `line` only looks at memory that is there."""
-        return (line.op.name in VIEWS or line.op.name == "cat") and not self.needs_copy(line)
+    def _highest(self, values: Sequence[Any]) -> int:
+        return max([self.level.get(v, 0) for v in values], default=0)
 
     def _delay(self) -> None:
         """Move elementwise lines to the last level at which all of their users still find them.
@@ -74,60 +76,60 @@ class Schedule:
         What must be stored anyway, because it is returned, joined or multiplied, gains nothing by waiting; moving it
         would gather the work of all time steps in one kernel, as long as the sequence.
         """
+        users, elementwise, levels = self.users, self.elementwise, self.level
+        end = max(levels.values(), default=0)
         returned = {o for o in self.graph.outputs if isinstance(o, Symbol)}
-        latest: dict[Symbol, int] = {}
-        end = max(self.level.values(), default=0)
-        for o in self.graph.outputs:
-            if isinstance(o, Symbol):
-                latest[o] = end
+        latest: dict[Any, int] = dict.fromkeys(returned, end)
         for line in reversed(self.graph.lines):
             out = line.out
             limit = latest.get(out, end)
-            fused = out not in returned and all(u.out in self.elementwise for u in self.users[out])
-            if out in self.elementwise and fused:
-                self.level[out] = max(self.level[out], limit)
-            if line.op.name == "matmul" and self._reads_input(line):
-                self.level[out] = max(self.level[out], limit)
-            if self.is_free(line):
+            if out in elementwise:
+                if out not in returned and all(u.out in elementwise for u in users[out]):
+                    levels[out] = max(levels[out], limit)
+                needed = levels[out]
+            elif out in self.free:
                 needed = limit
-            elif out in self.elementwise:
-                needed = self.level[out]
             else:
-                needed = self.level[out] - 1
+                if line.op.name == "matmul" and self._reads_inputs(line):
+                    levels[out] = max(levels[out], limit)
+                needed = levels[out] - 1
             for a in line.args:
-                if isinstance(a, Symbol):
-                    latest[a] = min(latest.get(a, end), needed)
+                if latest.get(a, end) >= needed:
+                    latest[a] = needed
         for line in self.graph:
-            if self.is_free(line):  # what a view looks at may have moved
-                self.level[line.out] = max((self.level[a] for a in line.args if isinstance(a, Symbol)), default=0)
+            if line.out in self.free:  # what a view looks at may have moved
+                levels[line.out] = self._highest(line.args)
 
-    def _reads_input(self, line: Line) -> bool:
-        """Tell whether a product takes its rows from an input, which lies there anyway, so that it can wait."""
-        x = line.args[0]
-        while isinstance(x, Symbol) and x.line is not None and x.line.op.name in VIEWS:
-            x = x.line.args[0]
-        return isinstance(x, Symbol) and x.line is None
+    def _reads_inputs(self, line: Line) -> bool:
+        """Tell whether a product takes its operands from inputs, which lie there anyway, so that it can wait."""
+        for x in line.args:
+            while isinstance(x, Symbol) and x.line is not None and x.line.op.name in VIEWS:
+                x = x.line.args[0]
+            if not isinstance(x, Symbol) or x.line is not None:
+                return False
+        return True
 
     def order(self) -> list[Any]:
         """Return what runs, in order: a Line, or a list of elementwise Lines of one shape (a kernel)."""
         by_level: dict[int, tuple[list[Line], dict[Any, list[Line]]]] = {}
-        depth: dict[Symbol, int] = {}
+        depth: dict[Any, int] = {}
         for line in self.graph:
-            if self.is_free(line):
-                depth[line.out] = max((depth.get(a, 0) for a in line.args if isinstance(a, Symbol)), default=0)
+            out = line.out
+            if out in self.free:
+                depth[out] = max([depth.get(a, 0) for a in line.args], default=0)
                 continue
-            level = self.level[line.out]
+            level = self.level[out]
             lines, clusters = by_level.setdefault(level, ([], {}))
-            if line.out not in self.elementwise:
+            if out not in self.elementwise:
                 lines.append(line)
                 continue
             deep = 0
             for a in line.args:
-                if isinstance(a, Symbol) and self.level[a] == level:
-                    apart = a not in self.elementwise or a.shape != line.out.shape
+                if self.level.get(a) == level:
+                    apart = a not in self.elementwise or a.shape != out.shape
                     deep = max(deep, depth.get(a, 0) + (1 if apart and self._waits(a, level) else 0))
-            depth[line.out] = deep
-            clusters.setdefault((deep, line.out.shape), []).append(line)
+            depth[out] = deep
+            clusters.setdefault((deep, out.shape), []).append(line)
         found: list[Any] = []
         for level in sorted(by_level):
             lines, clusters = by_level[level]
@@ -143,6 +145,6 @@ class Schedule:
             if v in self.elementwise:
                 if self.level[v] == level:
                     return True
-            elif v.line is not None and self.is_free(v.line):
+            elif v.line is not None and v in self.free:
                 stack.extend(a for a in v.line.args if isinstance(a, Symbol))
         return False

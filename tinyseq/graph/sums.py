@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinyseq.core.shapes import Shape
-from tinyseq.graph.builder import Builder, copied, made_by, named, rewrite
+from tinyseq.graph.builder import Builder, copied, edited, made_by, named, rewrite
 from tinyseq.graph.ir import Graph, Line, Symbol, new_line
 
 FEWEST = 3  # additions worth gathering
@@ -161,15 +161,12 @@ def fill_gaps(graph: Graph) -> Graph:
     """
     if not any(line.op.name == "assemble" for line in graph):
         return graph
-    lines: list[Line] = []
-    new: dict[Symbol, Any] = {}
-    for line in graph:
-        args = [new.get(a, a) if isinstance(a, Symbol) else a for a in line.args]
+
+    def edit(lines: list[Line], line: Line, args: list[Any]) -> Line | None:
         apart = line.op.name == "assemble" and _is_apart(line)
-        made = _with_gaps(lines, line, args) if apart else line.again(args)
-        lines.append(made)
-        new[line.out] = made.out
-    return Graph(graph.inputs, lines, [new.get(o, o) if isinstance(o, Symbol) else o for o in graph.outputs])
+        return _with_gaps(lines, line, args) if apart else None
+
+    return edited(graph, edit)
 
 
 def _is_apart(line: Line) -> bool:

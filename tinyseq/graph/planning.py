@@ -1,0 +1,207 @@
+"""From an improved program to jobs: what runs, in order, on which places in memory."""
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from tinyseq.backend import Array
+from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, OpenBLAS
+from tinyseq.core import dtypes
+from tinyseq.core.op import Op
+from tinyseq.graph.ir import Const, Graph, Line, Symbol
+from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
+from tinyseq.graph.places import Joins, Place, Places, contiguous_strides
+from tinyseq.graph.schedule import Schedule
+
+_F32 = dtypes.float32
+
+
+class HostCall(NamedTuple):
+    """What no kernel computes: a forward rule with its operands, places among them. Without a rule it is a copy."""
+
+    forward: Callable[..., Array] | None
+    operands: tuple[Any, ...]
+    params: dict[str, Any]
+    out: Place
+
+
+class Job(NamedTuple):
+    """One call of native code: a Kernel, or "gemm", "gemv" or "rowsum", with its table; or a HostCall.
+
+    A table has integers and (place, more bytes) for addresses. `shape` is that of a kernel's results.
+    """
+
+    what: Any
+    table: list[Any]
+    shape: tuple[int, ...] = ()
+
+
+class Planning:
+    """Plans one program.
+
+    Attributes
+    ----------
+    jobs
+        What runs, in order.
+    constants
+        Places that hold one number for good, with the number.
+    outputs
+        The place of each output, or the value itself.
+    size
+        How many bytes the arena takes.
+    """
+
+    def __init__(self, graph: Graph, library: OpenBLAS) -> None:
+        self.blas = library
+        joins = Joins(graph)
+        self.schedule = Schedule(graph, joins.needs_copy)
+        self.places = Places(graph, joins)
+        self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}
+        self.jobs: list[Job] = []
+        self.position = 0  # in the order of time, by which the lives of blocks are told
+        constant: list[Line] = []
+        for item in self.schedule.order():
+            if isinstance(item, Line) and item.op.name == "full":
+                constant.append(item)
+                continue
+            self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
+            self.position += 1
+        self._use(self.places.of(o) for o in self.returned)
+        for line in constant:
+            block = self.places.of(line.out).block
+            block.first, block.last = 0, self.position
+        self.constants = [(self.places.of(line.out), line.params["value"]) for line in constant]
+        self.outputs = [
+            self.places.of(o) if isinstance(o, Symbol) else o.array if isinstance(o, Const) else o
+            for o in graph.outputs
+        ]
+        self.size = self.places.arrange()
+
+    def _use(self, places: Iterable[Place]) -> None:
+        """Note that the job being planned reads or writes `places`."""
+        for place in places:
+            block = place.block
+            if block.first < 0:
+                block.first = self.position
+            block.last = self.position
+
+    def _kernel_job(self, cluster: list[Line]) -> Job:
+        shape = cluster[0].out.shape
+        users, made = self.schedule.users, dict.fromkeys([line.out for line in cluster])
+        read = [a for line in cluster for a in line.args if type(a) is Symbol and a not in made]
+        stored = [s for s in made if s in self.returned or not all(u.out in made for u in users[s])]
+        reached = {s: self.places.of(s) for s in dict.fromkeys((*read, *stored))}
+        self._use(reached.values())
+        flat = all(p.contiguous and p.shape == shape for p in reached.values())
+        rows, columns = (1, math.prod(shape)) if flat else (math.prod(shape[:-1]), shape[-1])
+        table: list[Any] = [rows, columns]
+        operands: list[Operand] = []
+        number: dict[Symbol, int] = {}
+        for s, place in reached.items():
+            access = (False, 0) if flat else _access(place, shape)
+            if access is None:
+                place = self._copied(place)
+                access = _access(place, shape)
+                assert access is not None
+            number[s] = len(operands)
+            operands.append(Operand(access[0], "f" if place.dtype == _F32 else "b"))
+            table += [(place, 0), access[1]]
+        steps: list[Step] = []
+        at: dict[Symbol, int] = {}
+        for line in cluster:
+            args = tuple(
+                ("step", at[a])
+                if a in at
+                else ("load", number[a])
+                if isinstance(a, Symbol)
+                else ("number", float(a).hex())
+                for a in line.args
+            )
+            at[line.out] = len(steps)
+            named = tuple([args[i] for i in _formula_order(line.op)])
+            kind = "f" if line.out.dtype == _F32 else "b"
+            steps.append(Step(line.op.expr or "", named, kind, number.get(line.out, -1)))
+        kernel = Kernel(tuple(operands), tuple(steps))
+        return Job(kernel, table, shape)
+
+    def _copied(self, place: Place) -> Place:
+        """Return a row-major copy of a value that no kernel can read as it lies."""
+        block = self.places.new_block(math.prod(place.shape) * place.dtype.itemsize)
+        block.first = block.last = self.position
+        copy = Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
+        self.jobs.append(Job(HostCall(None, (place,), {}, copy), []))
+        return copy
+
+    def _job(self, line: Line) -> Job:
+        self._use(self.places.of(v) for v in (*line.args, line.out) if isinstance(v, Symbol))
+        if line.op.name == "matmul":
+            job = self._product(line)
+            if job is not None:
+                return job
+        if line.op.name == "sum" and line.out.dtype == _F32 and line.params["dim"] == (len(line.args[0].shape) - 1,):
+            place, out = self.places.of(line.args[0]), self.places.of(line.out)
+            access = _access(place, place.shape)
+            if access is not None and not access[0] and out.contiguous:
+                rows, columns = math.prod(place.shape[:-1]), place.shape[-1]
+                return Job("rowsum", [rows, columns, (place, 0), access[1], (out, 0), 4])
+        return self._on_host(line)
+
+    def _product(self, line: Line) -> Job | None:
+        a, b = line.args
+        if not all(isinstance(x, Symbol) and x.dtype == _F32 and len(x.shape) == 2 for x in (a, b)):
+            return None
+        pa, pb, pc = self.places.of(a), self.places.of(b), self.places.of(line.out)
+        (m, k), n = a.shape, b.shape[1]
+        left, right, out = _matrix(pa), _matrix(pb), _matrix(pc)
+        if left is None or right is None or out is None or out[0] != NO_TRANSPOSE:
+            return None
+        gemm, gemv = self.blas.gemm, self.blas.gemv
+        if m == 1 and pa.strides[1] == 4 and pc.strides[1] == 4:
+            rows, columns, flag = (k, n, TRANSPOSE) if right[0] == NO_TRANSPOSE else (n, k, NO_TRANSPOSE)
+            return Job("gemv", [gemv, flag, rows, columns, (pb, 0), right[1], (pa, 0), (pc, 0)])
+        table = [gemm, left[0], right[0], m, n, k, (pa, 0), left[1], (pb, 0), right[1], (pc, 0), out[1]]
+        return Job("gemm", table)
+
+    def _on_host(self, line: Line) -> Job:
+        operands = tuple(
+            [self.places.of(a) if isinstance(a, Symbol) else a.array if isinstance(a, Const) else a for a in line.args]
+        )
+        forward = None if line.op.name in ("clone", "reshape") else line.op.forward
+        return Job(HostCall(forward, operands, line.params, self.places.of(line.out)), [])
+
+
+@functools.cache
+def _formula_order(op: Op) -> tuple[int, ...]:
+    """Return which operands the formula of an operation names, in the order in which it names them."""
+    found = parsed(op.expr or "")
+    assert found is not None
+    return tuple(op.inputs.index(name) for name in found[1])
+
+
+def _access(place: Place, full: tuple[int, ...]) -> tuple[bool, int] | None:
+    """Return (one value a row?, row stride) of an operand broadcast to `full`; None if a kernel cannot read it so."""
+    lead = len(full) - len(place.shape)
+    shape = (1,) * lead + place.shape
+    strides = tuple(0 if n == 1 else s for n, s in zip(shape, (0,) * lead + place.strides, strict=True))
+    spread = full[-1] != 1 and (shape[-1] == 1 or strides[-1] == 0)
+    if not spread and full[-1] != 1 and strides[-1] != place.dtype.itemsize:
+        return None
+    rows = [(n, s) for n, s in zip(full[:-1], strides[:-1], strict=True) if n != 1]
+    if not rows:
+        return spread, 0
+    for (_, outer), (n, inner) in itertools.pairwise(rows):
+        if outer != n * inner:
+            return None
+    return spread, rows[-1][1]
+
+
+def _matrix(place: Place) -> tuple[int, int] | None:
+    """Return (transposed?, leading dimension) as BLAS wants it; None if it cannot read the matrix as it lies."""
+    (m, n), (row, column) = place.shape, place.strides
+    if (column == 4 or n == 1) and row % 4 == 0 and (row >= 4 * n or m == 1):
+        return NO_TRANSPOSE, max(row // 4, n)
+    if (row == 4 or m == 1) and column % 4 == 0 and column >= 4 * m:
+        return TRANSPOSE, column // 4
+    return None
