@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 from tinyseq.autograd import no_grad
 from tinyseq.autograd.creation import empty
@@ -152,7 +152,32 @@ class Embedding(Module):
         return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
-class LayerNorm(Module):
+class Normalisation(Module):
+    """What the layers that normalise over the last dimensions share: the shape, and parameters of that shape."""
+
+    def __init__(
+        self, normalized_shape: int | Sequence[int], eps: float | None, scale: bool, shift: bool, **made: Any
+    ) -> None:
+        super().__init__()
+        shape = (normalized_shape,) if isinstance(normalized_shape, SupportsIndex) else tuple(normalized_shape)
+        self.normalized_shape: tuple[int, ...] = shape
+        self.eps: Any = eps
+        self.weight = new_parameter(*shape, **made) if scale else None
+        self.bias = new_parameter(*shape, **made) if shift else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start with the weight at 1 and the bias at 0."""
+        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0)):
+            if parameter is not None:
+                init.constant_(parameter, value)
+
+    def extra_repr(self) -> str:
+        """Return the shape."""
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class LayerNorm(Normalisation):
     """Normalises over the last dimensions, then scales by `weight` and shifts by `bias`.
 
     `y = (x - mean) / √(var + eps) · weight + bias`. J. L. Ba et al., "Layer normalization", arXiv:1607.06450.
@@ -167,30 +192,15 @@ class LayerNorm(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self.normalized_shape = as_shape(normalized_shape)
-        self.eps = eps
-        shape = self.normalized_shape
-        self.weight = new_parameter(*shape, dtype=dtype, device=device) if elementwise_affine else None
-        self.bias = new_parameter(*shape, dtype=dtype, device=device) if elementwise_affine and bias else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Start with the weight at 1 and the bias at 0."""
-        for parameter, value in ((self.weight, 1.0), (self.bias, 0.0)):
-            if parameter is not None:
-                init.constant_(parameter, value)
+        shift = elementwise_affine and bias
+        super().__init__(normalized_shape, eps, elementwise_affine, shift, device=device, dtype=dtype)
 
     def forward(self, input: Any) -> Any:
         """Return the normalised `input`."""
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self) -> str:
-        """Return the shape."""
-        return f"{self.normalized_shape}, eps={self.eps}"
 
-
-class RMSNorm(Module):
+class RMSNorm(Normalisation):
     """Divides by the root mean square over the last dimensions, and scales by `weight`.
 
     B. Zhang, R. Sennrich, "Root mean square layer normalization", NeurIPS 2019.
@@ -204,30 +214,11 @@ class RMSNorm(Module):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self.normalized_shape = as_shape(normalized_shape)
-        self.eps = eps
-        shape = self.normalized_shape
-        self.weight = new_parameter(*shape, dtype=dtype, device=device) if elementwise_affine else None
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Start with the weight at 1."""
-        if self.weight is not None:
-            init.ones_(self.weight)
+        super().__init__(normalized_shape, eps, elementwise_affine, False, device=device, dtype=dtype)
 
     def forward(self, input: Any) -> Any:
         """Return the normalised `input`."""
         return F.rms_norm(input, self.normalized_shape, self.weight, self.eps)
-
-    def extra_repr(self) -> str:
-        """Return the shape."""
-        return f"{self.normalized_shape}, eps={self.eps}"
-
-
-def as_shape(shape: Any) -> tuple[int, ...]:
-    """Return an integer or a sequence of integers as a tuple."""
-    return (shape,) if hasattr(shape, "__index__") else tuple(shape)
 
 
 class Dropout(Module):
