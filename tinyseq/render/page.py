@@ -32,7 +32,7 @@ def page(picture: Picture, model: Model, title: str) -> str:
     here = resources.files("tinyseq.render")
     script = (here / "page.js").read_text(encoding="utf-8")
     dark = DARK.replace(".ts", "[data-theme=dark] .ts")
-    style = CSS + dark + (here / "page.css").read_text(encoding="utf-8")
+    style = f"{CSS}@media screen{{{dark}}}" + (here / "page.css").read_text(encoding="utf-8")
     policy = f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     buttons = "".join(
         f'<button id="{i}" title="{html.escape(tip)}" aria-label="{html.escape(tip)}">{text}</button>'
@@ -52,8 +52,8 @@ def page(picture: Picture, model: Model, title: str) -> str:
         f"<nav>{buttons}"
         '<input id="slider" type="range" min="0" value="0" step="1" aria-label="node">'
         '<output id="count" role="status"></output></nav>\n'
-        f'<main><div id="view"><div id="stage">{drawn}</div></div>'
-        '<aside id="panel" aria-live="polite"></aside></main>\n'
+        f'<main><div id="view"><div id="stage">{drawn}</div><div id="names" aria-hidden="true"></div></div>'
+        '<div id="sheets" aria-hidden="true"></div><aside id="panel" aria-live="polite"></aside></main>\n'
         f'<script id="data" type="application/json">{_json(_data(picture, model))}</script>\n'
         f"<script>{script}</script></body></html>\n"
     )
@@ -81,7 +81,27 @@ def _data(picture: Picture, model: Model) -> dict[str, Any]:
     ]
     links = [[k.source, k.target, _short(k.gradient)] for k in model.links]
     walk = [[item, list(passed)] for item, passed in model.walk]
-    return {"nodes": nodes, "links": links, "walk": walk, "notes": model.notes, "same": _same(picture, model)}
+    return {
+        "nodes": nodes,
+        "links": links,
+        "walk": walk,
+        "notes": model.notes,
+        "same": _same(picture, model),
+        "strips": _strips(picture),
+    }
+
+
+def _strips(picture: Picture) -> list[tuple[str, str, list[tuple[int, str]]]]:
+    """Return the name, the module and the cells of each strip: the time step and what is said of it."""
+    found: list[tuple[str, str, list[tuple[int, str]]]] = []
+    path = ""
+    for strip in reversed(picture.strips):  # the axis, which names the module, stands below its strips
+        said = [cell.title.rpartition("t = ")[2].partition(": ") for cell in strip.cells if cell.title]
+        if said:
+            found.append((strip.label, path, [(int(step), text) for step, _, text in said]))
+        else:
+            path = strip.label
+    return found[::-1]
 
 
 def _same(picture: Picture, model: Model) -> list[tuple[int, int]]:

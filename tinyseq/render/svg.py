@@ -39,7 +39,7 @@ CSS = f"""
 .ts .w{{stroke:#1c2430;stroke-width:1.3}}
 .ts .x{{font-size:{style.SMALL:g}px;font-weight:bold;paint-order:stroke;stroke:#fff;stroke-width:3px}}
 {"".join(f".ts .g{i}{{stroke:{c};stroke-width:{style.WIDTHS[i]:.2f}}}" for i, c in enumerate(style.RAMP))}
-{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:{style.INK[i]}}}" for i, c in enumerate(style.RAMP))}
+{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+.s:not(.r){{fill:{style.INK[i]}}}" for i, c in enumerate(style.RAMP))}
 .ts .v{{fill:{KINDS["gate"].line}}}.ts .z{{fill:none;stroke:#c9ced6;stroke-dasharray:2 2}}.ts .r{{text-anchor:end}}
 """
 DARK = f"""
@@ -49,7 +49,7 @@ DARK = f"""
 {"".join(f".ts .{k} rect{{fill:{p.dark_fill};stroke:{p.dark_line}}}" for k, p in KINDS.items())}
 .ts .u rect,.ts .q{{fill:#14171c}}.ts .q{{stroke:#9aa4b3}}.ts .w{{stroke:#e6eaf0}}.ts .x{{stroke:#14171c}}
 {"".join(f".ts .g{i}{{stroke:{c}}}" for i, c in enumerate(style.DARK_RAMP))}
-{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+text{{fill:#fff}}" for i, c in enumerate(style.DARK_RAMP))}
+{"".join(f".ts .h{i}{{fill:{c}}}.ts .h{i}+.s:not(.r){{fill:#fff}}" for i, c in enumerate(style.DARK_RAMP))}
 """
 
 

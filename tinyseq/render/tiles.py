@@ -53,7 +53,7 @@ def both(model: Model, look: Look, program: Engine) -> Picture:
         left, x = x + AROUND, x + part.w + 3 * AROUND
     for row in rows:
         row.columns = [(left + at, wide) for at, wide in row.columns]
-    picture.w, picture.h = x - AROUND, high + 2 * AROUND + 8
+    picture.w, picture.h, picture.captions = x - AROUND, high + 2 * AROUND + 8, one.captions
     return _with_strips(picture, rows, model, look)
 
 
@@ -73,7 +73,9 @@ def _rolled(model: Model, look: Look, program: Engine) -> tuple[Picture, list[Ro
     lay_out([c for row in rows for c in row.cells], program)
     for row in rows:
         _roll(row, model, repeats, look)
-    return _compose(model, repeats, outer, rows, look, program), rows
+    picture = _compose(model, repeats, outer, rows, look, program)
+    picture.captions = _exceptions(model, repeats)
+    return picture, rows
 
 
 def gathered(model: Model, repeats: Repeats) -> Model:
@@ -289,10 +291,10 @@ def loop_label(model: Model, loop: Loop) -> str:
     return path or "loop"
 
 
-def exceptions(model: Model) -> list[str]:
+def _exceptions(model: Model, repeats: Repeats) -> list[str]:
     """Return what to say of time steps that do something else than the one that the rolled view shows."""
     said = []
-    for loop in find_loops(model).loops:
+    for loop in repeats.loops:
         core = loop.typical().core
         others = [str(t.step) for t in loop.tiles if t.core != core]
         if others:
@@ -350,7 +352,7 @@ def _with_strips(picture: Picture, rows: list[Row], model: Model, look: Look) ->
     missing = max((LABEL - row.columns[0][0] for row in rows if row.columns), default=0.0)
     out = picture
     if missing > 0:
-        out = Picture(w=picture.w + missing, h=picture.h)
+        out = Picture(w=picture.w + missing, h=picture.h, captions=picture.captions)
         out.put(picture, missing, 0)
     out.scale = Scale.of(model.sizes)
     for row in rows:

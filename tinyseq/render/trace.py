@@ -115,11 +115,13 @@ def summary(array: Any) -> Summary:
     shape = tuple(array.shape)
     if not getattr(array, "size", 0) or array.dtype.kind not in "fiub":
         return Summary(shape, "", None)
+    if array.size <= SMALL:
+        values = array.ravel().tolist()
+        mean = sum(map(abs, values)) / len(values)
+        shown = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in values]
+        return Summary(shape, shown[0] if not shape else "[" + ", ".join(shown) + "]", mean)
     with np.errstate(all="ignore"):
         mean = float(abs(array).mean())
-    if array.size <= SMALL:
-        shown = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in array.ravel().tolist()]
-        return Summary(shape, shown[0] if not shape else "[" + ", ".join(shown) + "]", mean)
     if array.dtype.kind == "b":
         return Summary(shape, "", mean)
     return Summary(shape, f"{float(array.min()):.3g} to {float(array.max()):.3g}", mean)
