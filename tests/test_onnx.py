@@ -169,10 +169,11 @@ def test_gru_with_the_reset_gate_before_the_product(direction, ends, initial, cl
     compare("GRU", cells, ZRN, direction, ends, initial, LINEAR, linear_before_reset=0)
 
 
+@CLIPS
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("kind", "order"), [("RNN", [0]), ("LSTM", IOFC), ("GRU", ZRN)])
-def test_layers(kind, order, bidirectional):
-    layer = filled(getattr(nn, kind)(D, H, bidirectional=bidirectional))
+def test_layers(kind, order, bidirectional, clip):
+    layer = filled(getattr(nn, kind)(D, H, bidirectional=bidirectional, clip=clip))
     held = {k: v.numpy() for k, v in layer.state_dict().items()}
     suffixes = ["", "_reverse"] if bidirectional else [""]
     stacked = {
@@ -182,6 +183,7 @@ def test_layers(kind, order, bidirectional):
     bias = np.concatenate([stacked.pop("Bi"), stacked.pop("Bh")], 1)
     x = array(T, B, D)
     more = {"linear_before_reset": 1} if kind == "GRU" else {}
+    more |= {} if clip is None else {"clip": clip}
     direction = "bidirectional" if bidirectional else "forward"
     inputs = {"X": x, **stacked, "B": bias}
     wanted, *_ = run(kind, inputs, ["Y", "Y_h"], hidden_size=H, direction=direction, **more)

@@ -7,12 +7,12 @@ from tinyseq import ops
 from tinyseq.autograd import Tensor, no_grad
 from tinyseq.autograd.creation import zeros
 from tinyseq.core.dispatch import EAGER, override
-from tinyseq.errors import ArgumentError, DTypeError, ShapeError
+from tinyseq.errors import ArgumentError, ShapeError
 from tinyseq.nn.cell import Cell
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
 from tinyseq.nn.state import conform, describe_state, map_state, named_leaves
-from tinyseq.nn.unroll import Recorder, hide, unroll, valid_steps
+from tinyseq.nn.unroll import Recorder, time_first, unroll
 from tinyseq.nn.wrappers import check_cell
 
 
@@ -121,10 +121,8 @@ class Recurrent(Module):
         ShapeError, DTypeError, ArgumentError
             If shapes, lengths or masks do not fit, or the cell's `step` returns something else than it should.
         """
-        steps, batch = check_sequence("Recurrent", x, self.batch_first)
-        x = ops.transpose(x, 0, 1) if self.batch_first else x
-        valid = valid_steps("Recurrent", steps, batch, lengths, mask, self.batch_first, x.device)
-        x = x if valid is None else hide(x, valid)
+        x, valid = time_first("Recurrent", x, lengths, mask, self.batch_first)
+        steps, batch = x.shape[:2]
         recorder = Recorder(self.cell) if record else None
         start = self._start(batch, state)
         output, end = unroll(self.cell, x, start, context, valid, self.reverse, self.return_sequences, recorder)
@@ -170,19 +168,6 @@ class Recurrent(Module):
         """Return what is switched on."""
         names = ("batch_first", "reverse", "learn_initial_state", "stateful")
         return ", ".join(f"{name}=True" for name in names if vars(self)[name])
-
-
-def check_sequence(name: str, x: Any, batch_first: bool) -> tuple[int, int]:
-    """Return T and B of the sequences `x`."""
-    if not isinstance(x, Tensor):
-        raise DTypeError(f"{name}: got {type(x).__name__}, wanted a tensor")
-    order = "(B, T, ...)" if batch_first else "(T, B, ...)"
-    if x.ndim < 2:
-        raise ShapeError(f"{name}: got shape {list(x.shape)}, wanted {order}")
-    steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
-    if steps == 0:
-        raise ShapeError(f"{name}: got shape {list(x.shape)}, wanted {order} with at least one time step")
-    return steps, batch
 
 
 BidirectionalState = namedtuple("BidirectionalState", ("forward", "backward"))

@@ -4,14 +4,13 @@ from typing import Any
 
 from tinyseq import ops
 from tinyseq.autograd import Tensor
-from tinyseq.errors import ArgumentError, DTypeError, ShapeError
+from tinyseq.errors import DTypeError, ShapeError
 from tinyseq.nn import functional as F
 from tinyseq.nn.cells import GRUCell, LSTMCell, RNNCell, TorchCell
 from tinyseq.nn.layers import check_sizes
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
-from tinyseq.nn.recurrent import check_sequence
-from tinyseq.nn.unroll import hide, unroll, valid_steps
+from tinyseq.nn.unroll import time_first, unroll, valid_steps
 from tinyseq.nn.utils.rnn import PackedSequence, pack_padded_like, unpacked
 
 
@@ -32,6 +31,8 @@ class RNNBase(Module):
         The probability of dropout on the outputs of each layer but the last.
     bidirectional
         Also walk backward, and concatenate the outputs.
+    options
+        What else the cell takes: `clip`.
 
     The parameters of layer k are named `weight_ih_lk`, `weight_hh_lk`, `bias_ih_lk`, `bias_hh_lk`, with `_reverse`
     appended for the backward walk; see the cell for their shapes.
@@ -48,6 +49,8 @@ class RNNBase(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -56,6 +59,7 @@ class RNNBase(Module):
         F.check_probability(name, dropout)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
+        options |= {"device": device, "dtype": dtype}
         self._cells: dict[str, TorchCell] = {}  # not children: their parameters are this module's own
         size = options.get("proj_size") or hidden_size
         for layer in range(num_layers):
@@ -133,10 +137,8 @@ class RNNBase(Module):
             )
         if input.ndim == 2:
             return self._run_single(input, hx)
-        steps, batch = check_sequence(name, input, self.batch_first)
-        valid = valid_steps(name, steps, batch, lengths, mask, self.batch_first, input.device)
-        x = ops.transpose(input, 0, 1) if self.batch_first else input
-        output, state = self._run(x if valid is None else hide(x, valid), hx, valid)
+        x, valid = time_first(name, input, lengths, mask, self.batch_first)
+        output, state = self._run(x, hx, valid)
         return (ops.transpose(output, 0, 1) if self.batch_first else output), state
 
     def _run_single(self, input: Any, hx: Any) -> Any:
@@ -210,9 +212,10 @@ class RNN(RNNBase):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        **options: Any,
     ) -> None:
-        options = {"nonlinearity": nonlinearity, "device": device, "dtype": dtype}
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
+        common = (bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, num_layers, *common, nonlinearity=nonlinearity, **options)
         self.nonlinearity = nonlinearity
 
 
@@ -244,11 +247,10 @@ class LSTM(RNNBase):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        **options: Any,
     ) -> None:
-        if not 0 <= proj_size < hidden_size:
-            raise ArgumentError(f"LSTM: got proj_size {proj_size}, wanted 0 to hidden_size - 1 = {hidden_size - 1}")
-        options = {"proj_size": proj_size, "device": device, "dtype": dtype}
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)
+        common = (bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(input_size, hidden_size, num_layers, *common, proj_size=proj_size, **options)
         self.proj_size = proj_size
 
 
@@ -256,18 +258,3 @@ class GRU(RNNBase):
     """Layers of `GRUCell`; gates in the order r, z, n, the reset gate after the product; see `RNNBase`."""
 
     cell_type = GRUCell
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        options = {"device": device, "dtype": dtype}
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, **options)

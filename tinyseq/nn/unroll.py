@@ -191,6 +191,26 @@ def _what(value: Any) -> str:
     return describe(value)
 
 
+def time_first(name: str, x: Any, lengths: Any, mask: Any, batch_first: bool) -> tuple[Any, Any]:
+    """Return the sequences (T, B, ...), with zeros where a step does not count, and which steps do: see `valid_steps`.
+
+    Raises
+    ------
+    ShapeError, ArgumentError, DTypeError
+        If `x` is no batch of sequences, or `lengths` or `mask` do not fit it.
+    """
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{name}: got {type(x).__name__}, wanted a tensor")
+    order = "(B, T, ...)" if batch_first else "(T, B, ...)"
+    if x.ndim < 2:
+        raise ShapeError(f"{name}: got shape {list(x.shape)}, wanted {order}")
+    if x.shape[1 if batch_first else 0] == 0:
+        raise ShapeError(f"{name}: got shape {list(x.shape)}, wanted {order} with at least one time step")
+    x = ops.transpose(x, 0, 1) if batch_first else x
+    valid = valid_steps(name, x.shape[0], x.shape[1], lengths, mask, batch_first, x.device)
+    return (x if valid is None else hide(x, valid)), valid
+
+
 def valid_steps(
     name: str, steps: int, batch: int, lengths: Any, mask: Any, batch_first: bool, device: Any
 ) -> Tensor | None:
