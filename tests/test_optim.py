@@ -208,7 +208,7 @@ def test_bad_hyperparameters(name, options, words):
         ([], ArgumentError, "no parameters"),
         ([{"params": []}], ArgumentError, "without parameters"),
         (P, DTypeError, "list of parameters"),
-        ([1.0], DTypeError, "wanted a parameter"),
+        ([1.0], DTypeError, "wanted parameters"),
         ([P, P], ArgumentError, "twice"),
         ([P * 2], ArgumentError, "leaf"),
     ],

@@ -9,6 +9,7 @@ the arrays. Three entries of its `__metadata__` are ours: the structure of what 
 tensor; the SHA-256 of each array; and the SHA-256 of the header itself, taken with zeros in its own place.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -52,6 +53,8 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     ...     ts.load(folder + "/model.safetensors")
     {'weight': tensor([[1., 2.]]), 'epoch': 3}
     """
+    if not isinstance(path, str | os.PathLike):
+        raise DTypeError(f"save: got {type(path).__name__} as the path; wanted save(obj, path)")
     arrays: dict[str, Array] = {}
     structure = json.dumps(_taken_apart(obj, (), arrays), separators=(",", ":"))
     digests = json.dumps({name: _sha256(a.reshape(-1).view(np.uint8)) for name, a in arrays.items()})
@@ -197,6 +200,8 @@ def _tensor(array: Array, device: Device) -> Tensor:
 def _replace(path: str, parts: tuple[Any, ...]) -> None:
     """Put `parts` into the file `path` in one step that survives a power cut."""
     folder, name = os.path.split(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "save: there is no such directory; make it first", folder)
     # Named by process and thread: no two living writers meet, and what a killed one leaves does not pile up
     temporary = os.path.join(folder, f".{name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:

@@ -17,7 +17,7 @@ from tinyseq.core.dispatch import STATE, as_array, override
 from tinyseq.core.partial import PARTIAL, Placed, Product, Summed
 from tinyseq.core.shapes import Shape
 from tinyseq.core.tape import RELEASED, Leaf, Node, last_write
-from tinyseq.errors import GradientError, ShapeError
+from tinyseq.errors import DeviceError, DTypeError, GradientError, ShapeError
 
 # Products are stacked up to this many rows: enough for BLAS to run at full speed, few enough to bound memory.
 MOST_ROWS = 8192
@@ -263,6 +263,12 @@ def seed(root: Any, gradient: Any, create_graph: bool, make: Callable[..., Any])
                 "take .sum() or .mean(), or pass the gradient of this shape"
             )
         gradient = make(ops.ones_like(STATE.get().bottom.read(root)), None)
+    if not hasattr(gradient, "node"):
+        raise DTypeError(f"backward: got a gradient of type {type(gradient).__name__}, wanted a tensor")
+    if gradient.device != root.device:
+        raise DeviceError(
+            f"backward: got a gradient on {gradient.device} for a tensor on {root.device}; move it with .to(device)"
+        )
     if gradient.shape != root.shape:
         raise ShapeError(f"backward: got a gradient of shape {list(gradient.shape)} for shape {list(root.shape)}")
     return gradient if create_graph else STATE.get().bottom.read(gradient)

@@ -109,6 +109,8 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
+        if value is not None and not isinstance(value, Tensor):
+            raise DTypeError(f"grad: got {type(value).__name__}, wanted a tensor, as tensor(value), or None")
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"grad: got a tensor of shape {list(value.shape)} for one of shape {list(self.shape)}")
         STATE.get().bottom.touch(self)
@@ -170,6 +172,8 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     @data.setter
     def data(self, value: "Tensor") -> None:
+        if not isinstance(value, Tensor):
+            raise DTypeError(f"data: got {type(value).__name__}, wanted a tensor, as tensor(value)")
         if is_array(self.payload) and not is_array(value.payload):
             raise CaptureError(
                 "data: cannot be replaced while a function is being captured; use `with no_grad(): t.copy_(value)`"
@@ -251,6 +255,10 @@ class Tensor(Tracked, InPlace, ArrayMethods):
         if not self.shape:
             raise DTypeError("iter: a 0-d tensor cannot be iterated over")
         return iter(self.unbind(0))
+
+    def __format__(self, spec: str) -> str:
+        """Format the value of a tensor with one element, as in `f"{loss:.3f}"`; any tensor without a `spec`."""
+        return format(self.item(), spec) if spec else str(self)
 
     def __contains__(self, value: Any) -> bool:
         return bool((self == value).any())

@@ -13,7 +13,7 @@ Shape: TypeAlias = tuple[int, ...]
 Dims: TypeAlias = tuple[int, ...]
 
 # Where the functions stand that users call with a shape or a dimension
-_PUBLIC = ("tinyseq.ops.", "tinyseq.autograd.creation", "tinyseq.nn.functional")
+_PUBLIC = ("tinyseq.ops.", "tinyseq.autograd.creation", "tinyseq.nn.functional", "tinyseq.nn.losses_functional")
 
 
 def called() -> str:
@@ -61,8 +61,8 @@ def dim_of(dim: int, ndim: int) -> int:
     limit = max(ndim, 1)
     try:
         wanted = dim.__index__()
-    except AttributeError:
-        raise DTypeError(f"{called()}dim: got {dim!r}, wanted an integer") from None
+    except (AttributeError, TypeError):
+        raise DTypeError(f"{called()}dim: got {type(dim).__name__} {dim!r}, wanted an integer"[:200]) from None
     if not -limit <= wanted < limit:
         raise DimError(f"{called()}dim {wanted} is out of range for {ndim} dimensions: wanted {-limit} to {limit - 1}")
     return wanted + ndim if wanted < 0 and ndim else max(wanted, 0) if ndim else 0

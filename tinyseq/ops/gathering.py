@@ -9,8 +9,8 @@ from tinyseq.backend import Array, Namespace, device_of
 from tinyseq.core.define import op
 from tinyseq.core.op import Value
 from tinyseq.core.sample import Ints, Sample
-from tinyseq.core.shapes import Shape, dim_of
-from tinyseq.errors import ArgumentError, DimError, ShapeError
+from tinyseq.core.shapes import Shape, called, dim_of
+from tinyseq.errors import ArgumentError, DimError, DTypeError, ShapeError
 from tinyseq.ops.creation import filled, full_
 from tinyseq.ops.elementwise import maximum, mul
 from tinyseq.ops.indexing import Span, add_at, index_back
@@ -34,9 +34,11 @@ def along(index: Array, dim: int, xp: Namespace) -> tuple[Any, ...]:
     return tuple(key)
 
 
-def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
+def _in_range(xp: Namespace, index: Array, size: int) -> Array:
+    if index.dtype.kind not in "iu":
+        raise DTypeError(f"{called()}got indices of dtype {index.dtype}; wanted integers, as index.to('int64')")
     if index.size and xp is np and (index.min() < 0 or index.max() >= size):
-        raise DimError(f"{name}: indices run from {index.min()} to {index.max()}, wanted 0 to {size - 1}")
+        raise DimError(f"{called()}indices run from {index.min()} to {index.max()}, wanted 0 to {size - 1}")
     return index
 
 
@@ -49,7 +51,7 @@ def _in_range(xp: Namespace, index: Array, size: int, name: str) -> Array:
 )
 def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
     """Return the elements of `x` that `index` names along `dim`."""
-    return x[along(_in_range(xp, index, x.shape[dim], "gather"), dim, xp)]
+    return x[along(_in_range(xp, index, x.shape[dim]), dim, xp)]
 
 
 @op(
@@ -63,7 +65,7 @@ def gather_(xp: Namespace, x: Array, index: Array, *, dim: int) -> Array:
 def scatter_add_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
     """Return `x` with the elements of `src` added where `index` says along `dim`."""
     out = x.copy()
-    key = along(_in_range(xp, index, x.shape[dim], "scatter_add"), dim, xp)
+    key = along(_in_range(xp, index, x.shape[dim]), dim, xp)
     add_at(xp, out, key, src[tuple(slice(n) for n in index.shape)])
     return out
 
@@ -155,7 +157,7 @@ def scatter(input: Value, dim: int, index: Value, src: Any = None, *, value: Any
 def scatter_put_(xp: Namespace, x: Array, index: Array, src: Array, *, dim: int) -> Array:
     """Return `x` with the elements of `src` where `index`, of the same shape, says along `dim`."""
     out = x.copy()
-    out[along(index, dim, xp)] = src
+    out[along(_in_range(xp, index, x.shape[dim]), dim, xp)] = src
     return out
 
 
@@ -179,15 +181,14 @@ def scatter_reduce(
         If `reduce` is something else.
     """
     d = dim_of(dim, len(input.shape))
-    ones = mul(src, 0.0) + 1.0
     if not include_self:
         start = 1.0 if reduce == "prod" else 0.0
         input = scatter(input, d, index, start)
     if reduce == "sum":
         return scatter_add_(input, index, src, dim=d)
     if reduce == "mean":
-        base = mul(input, 0.0) + (1.0 if include_self else 0.0)
-        counts = scatter_add_(base, index, ones, dim=d)
+        base = filled(input, tuple(input.shape), 1.0 if include_self else 0.0)
+        counts = scatter_add_(base, index, filled(src, tuple(src.shape), 1.0), dim=d)
         return scatter_add_(input, index, src, dim=d) / maximum(counts, 1.0)
     if reduce != "prod":
         raise ArgumentError(f"scatter_reduce: got reduce {reduce!r}, wanted 'sum', 'mean' or 'prod'")
@@ -208,7 +209,7 @@ def _embedded(weight: Shape, indices: Shape) -> Shape:
 @op(shape=_embedded, samples=(Sample(((4, 3), Ints((2, 5), 4))), Sample(((4, 3), Ints((), 4)))))
 def embedding_(xp: Namespace, weight: Array, indices: Array) -> Array:
     """Return the rows of `weight` (N, D) that `indices` name, of shape (*indices, D)."""
-    return weight[_in_range(xp, indices, weight.shape[0], "embedding")]
+    return weight[_in_range(xp, indices, weight.shape[0])]
 
 
 @op(

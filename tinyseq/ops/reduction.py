@@ -186,14 +186,18 @@ def _arg(find: Any, x: Array, dim: Dims, keepdim: bool) -> Array:
     return out.reshape(shapes.reduced(x.shape, dim=dim, keepdim=keepdim)).astype(dtypes.int64)
 
 
+def _one_or_all(dim: int | None, input: Value) -> Dims:
+    return dims_of(dim if dim is None else dim_of(dim, len(input.shape)), len(input.shape))
+
+
 def argmax(input: Value, dim: int | None = None, keepdim: bool = False) -> Value:
     """Return the index of the largest element along `dim`, or in the flattened tensor."""
-    return argmax_(input, dim=dims_of(dim, len(input.shape)), keepdim=keepdim)
+    return argmax_(input, dim=_one_or_all(dim, input), keepdim=keepdim)
 
 
 def argmin(input: Value, dim: int | None = None, keepdim: bool = False) -> Value:
     """Return the index of the smallest element along `dim`, or in the flattened tensor."""
-    return argmin_(input, dim=dims_of(dim, len(input.shape)), keepdim=keepdim)
+    return argmin_(input, dim=_one_or_all(dim, input), keepdim=keepdim)
 
 
 # Logarithm of a sum of powers

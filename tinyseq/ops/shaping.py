@@ -12,7 +12,7 @@ from tinyseq.core.partial import Placed
 from tinyseq.core.sample import Sample
 from tinyseq.core.shapes import Dims, Shape, dim_of
 from tinyseq.core.tape import each
-from tinyseq.errors import ArgumentError, ShapeError
+from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 
 
 @op(
@@ -129,11 +129,20 @@ def _split_like(g: Value, xs_shape: Sequence[Shape], dim: int) -> list[Value]:
 cat_.defvjp(xs=_split_like)
 
 
+def _several(name: str, tensors: Sequence[Value]) -> list[Value]:
+    """Return what `name` was given as a list, if it is one or more tensors."""
+    several = [] if hasattr(tensors, "shape") else list(tensors)
+    if hasattr(tensors, "shape") or not all(hasattr(v, "shape") for v in several):
+        kinds = type(tensors).__name__ + (f" of {type(several[0]).__name__}" if several else "")
+        raise DTypeError(f"{name}: got {kinds}, wanted a list or tuple of tensors, as in {name}([a, b], dim=0)")
+    if not several:
+        raise ArgumentError(f"{name}: got no tensors, wanted at least one")
+    return several
+
+
 def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     """Join a sequence of tensors along the existing dimension `dim`."""
-    tensors = list(tensors)
-    if not tensors:
-        raise ArgumentError("cat: got no tensors, wanted at least one")
+    tensors = _several("cat", tensors)
     return cat_(*tensors, dim=dim_of(dim, len(tensors[0].shape)))
 
 
@@ -159,9 +168,7 @@ stack_.defvjp(xs=lambda g, dim: unbind(g, dim))
 
 def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
     """Join a sequence of tensors of equal shape along a new dimension `dim`."""
-    tensors = list(tensors)
-    if not tensors:
-        raise ArgumentError("stack: got no tensors, wanted at least one")
+    tensors = _several("stack", tensors)
     return stack_(*tensors, dim=dim_of(dim, len(tensors[0].shape) + 1))
 
 

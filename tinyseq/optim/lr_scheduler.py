@@ -224,7 +224,7 @@ class OneCycleLR(LRScheduler):
 
     def rate(self, base: float, n: Any) -> Any:
         """Return the learning rate after `n` steps."""
-        up = self.between(self.start, self.max_lr, n / self.turn)
+        up = self.between(self.start, self.max_lr, n / self.turn if self.turn else 1.0 + n * 0.0)
         down = self.between(self.max_lr, self.end, ops.clamp((n - self.turn) / (self.last - self.turn), max=1.0))
         return ops.where(n <= self.turn, up, down)
 

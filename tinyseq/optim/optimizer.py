@@ -6,7 +6,7 @@ read and write. `group["lr"]` is an ordinary number for whoever reads or sets it
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tinyseq.autograd import Tensor, enable_grad, no_grad
@@ -31,6 +31,8 @@ def new_like(parameter: Tensor, value: float = 0.0) -> Tensor:
 def check(name: str, wanted: str, holds: Callable[[float], bool], **numbers: float) -> None:
     """Raise unless `holds` is true of each number; NaN never passes."""
     for key, value in numbers.items():
+        if isinstance(value, str):
+            raise DTypeError(f"{name}: got {key} {value!r}, wanted a number")
         if not holds(float(value)):
             raise ArgumentError(f"{name}: got {key} {value}, wanted {wanted}")
 
@@ -95,7 +97,7 @@ class Optimizer:
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
         self.param_groups: list[Group] = []
-        if isinstance(params, Tensor | Mapping):
+        if isinstance(params, Tensor | Mapping) or not isinstance(params, Iterable):
             raise DTypeError(
                 f"{self._name}: got {type(params).__name__}, wanted a list of parameters, as model.parameters()"
             )
@@ -122,7 +124,8 @@ class Optimizer:
             raise ArgumentError(f"{self._name}: got a group without parameters")
         for p in params:
             if not isinstance(p, Tensor):
-                raise DTypeError(f"{self._name}: got {describe(p)}, wanted a parameter")
+                what = "a pair of name and parameter" if isinstance(p, tuple) else describe(p)
+                raise DTypeError(f"{self._name}: got {what}, wanted parameters, as model.parameters()")
             if not p.is_leaf:
                 raise ArgumentError(f"{self._name}: got the result of an operation ({p!r}), wanted a leaf")
             if id(p) in known:
