@@ -22,6 +22,7 @@ from tinyseq.core.tape import CLOCK
 from tinyseq.errors import GradientError, RenderError
 
 SMALL = 24  # values of arrays with up to this many elements are kept
+TOLD = 25_000  # calls whose values are kept: no picture shows those of the later ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class Observer(Eager):
             raise self.refuse(self.count)
         inputs = tuple([self.maker(a) if hasattr(a, "shape") else a for a in args])
         state = STATE.get()
-        self.remember(out, Call(op, inputs, params, summary(out), state.scope, next(CLOCK), state.grad))
+        self.remember(out, Call(op, inputs, params, summary(out, self.count <= TOLD), state.scope, next(CLOCK), state.grad))
         return out
 
     def watch(self, tensor: Any) -> None:
@@ -110,19 +111,19 @@ def _forget(makers: dict[int, tuple[Any, Any]], key: int, dead: Any) -> None:
         del makers[key]
 
 
-def summary(array: Any) -> Summary:
-    """Return what is remembered of `array`."""
+def summary(array: Any, told: bool = True) -> Summary:
+    """Return what is remembered of `array`; its values only if they are to be `told`."""
     shape = tuple(array.shape)
     if not getattr(array, "size", 0) or array.dtype.kind not in "fiub":
         return Summary(shape, "", None)
-    if array.size <= SMALL:
+    if told and array.size <= SMALL:
         values = array.ravel().tolist()
         mean = sum(map(abs, values)) / len(values)
         shown = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in values]
         return Summary(shape, shown[0] if not shape else "[" + ", ".join(shown) + "]", mean)
     with np.errstate(all="ignore"):
-        mean = float(abs(array).mean())
-    if array.dtype.kind == "b":
+        mean = float(abs(array).sum()) / array.size
+    if not told or array.dtype.kind == "b":
         return Summary(shape, "", mean)
     return Summary(shape, f"{float(array.min()):.3g} to {float(array.max()):.3g}", mean)
 
