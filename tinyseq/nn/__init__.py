@@ -1,80 +1,92 @@
 """Modules: layers, recurrent cells and their drivers, losses."""
 
-from tinyseq.nn import decode as decode, functional as functional, init as init, utils as utils
+from tinyseq.nn import decode, functional, init, utils
 from tinyseq.nn.activations import (
-    CELU as CELU,
-    ELU as ELU,
-    GELU as GELU,
-    GLU as GLU,
-    SELU as SELU,
-    Hardsigmoid as Hardsigmoid,
-    Hardswish as Hardswish,
-    Hardtanh as Hardtanh,
-    LeakyReLU as LeakyReLU,
-    LogSigmoid as LogSigmoid,
-    LogSoftmax as LogSoftmax,
-    Mish as Mish,
-    PReLU as PReLU,
-    ReLU as ReLU,
-    ReLU6 as ReLU6,
-    Sigmoid as Sigmoid,
-    SiLU as SiLU,
-    Softmax as Softmax,
-    Softplus as Softplus,
-    Softsign as Softsign,
-    Tanh as Tanh,
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
 )
-from tinyseq.nn.attention import Attend as Attend, Memory as Memory
-from tinyseq.nn.cell import Cell as Cell
-from tinyseq.nn.cells import GRUCell as GRUCell, LSTMCell as LSTMCell, RNNCell as RNNCell
+from tinyseq.nn.attention import Attend, Memory
+from tinyseq.nn.cell import Cell
+from tinyseq.nn.cells import GRUCell, LSTMCell, RNNCell
 from tinyseq.nn.containers import (
-    ModuleDict as ModuleDict,
-    ModuleList as ModuleList,
-    ParameterList as ParameterList,
-    Sequential as Sequential,
+    ModuleDict,
+    ModuleList,
+    ParameterList,
+    Sequential,
 )
 from tinyseq.nn.layers import (
-    Bilinear as Bilinear,
-    Dropout as Dropout,
-    Embedding as Embedding,
-    Flatten as Flatten,
-    Identity as Identity,
-    LayerNorm as LayerNorm,
-    Linear as Linear,
-    RMSNorm as RMSNorm,
+    Bilinear,
+    Dropout,
+    Embedding,
+    Flatten,
+    Identity,
+    LayerNorm,
+    Linear,
+    RMSNorm,
 )
 from tinyseq.nn.losses import (
-    BCELoss as BCELoss,
-    BCEWithLogitsLoss as BCEWithLogitsLoss,
-    CosineSimilarity as CosineSimilarity,
-    CrossEntropyLoss as CrossEntropyLoss,
-    HuberLoss as HuberLoss,
-    KLDivLoss as KLDivLoss,
-    L1Loss as L1Loss,
-    MSELoss as MSELoss,
-    NLLLoss as NLLLoss,
-    SmoothL1Loss as SmoothL1Loss,
+    BCELoss,
+    BCEWithLogitsLoss,
+    CosineSimilarity,
+    CrossEntropyLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
 )
-from tinyseq.nn.module import Module as Module
-from tinyseq.nn.parameter import Parameter as Parameter
-from tinyseq.nn.recurrent import Bidirectional as Bidirectional, Recurrent as Recurrent
-from tinyseq.nn.rnn import GRU as GRU, LSTM as LSTM, RNN as RNN
-from tinyseq.nn.seq2seq import Bridge as Bridge, EncoderDecoder as EncoderDecoder
-from tinyseq.nn.state import detach_state as detach_state
-from tinyseq.nn.truncated import truncated_bptt as truncated_bptt
+from tinyseq.nn.module import Module
+from tinyseq.nn.parameter import Parameter
+from tinyseq.nn.recurrent import Bidirectional, Recurrent
+from tinyseq.nn.rnn import GRU, LSTM, RNN
+from tinyseq.nn.seq2seq import Bridge, EncoderDecoder
+from tinyseq.nn.state import detach_state
+from tinyseq.nn.truncated import truncated_bptt
 from tinyseq.nn.wrappers import (
-    Residual as Residual,
-    StackedCells as StackedCells,
-    VariationalDropout as VariationalDropout,
-    Zoneout as Zoneout,
+    Residual,
+    StackedCells,
+    VariationalDropout,
+    Zoneout,
 )
 from tinyseq.nn.zoo import (
-    CoupledLSTMCell as CoupledLSTMCell,
-    IndRNNCell as IndRNNCell,
-    LayerNormLSTMCell as LayerNormLSTMCell,
-    MGUCell as MGUCell,
-    MinimalRNNCell as MinimalRNNCell,
-    PeepholeLSTMCell as PeepholeLSTMCell,
-    ResetAfterGRUCell as ResetAfterGRUCell,
-    ResetBeforeGRUCell as ResetBeforeGRUCell,
+    CoupledLSTMCell,
+    IndRNNCell,
+    LayerNormLSTMCell,
+    MGUCell,
+    MinimalRNNCell,
+    PeepholeLSTMCell,
+    ResetAfterGRUCell,
+    ResetBeforeGRUCell,
 )
+
+__all__ = [
+    "Attend", "BCELoss", "BCEWithLogitsLoss", "Bidirectional", "Bilinear", "Bridge", "CELU", "Cell",
+    "CosineSimilarity", "CoupledLSTMCell", "CrossEntropyLoss", "Dropout", "ELU", "Embedding", "EncoderDecoder",
+    "Flatten", "GELU", "GLU", "GRU", "GRUCell", "Hardsigmoid", "Hardswish", "Hardtanh", "HuberLoss", "Identity",
+    "IndRNNCell", "KLDivLoss", "L1Loss", "LSTM", "LSTMCell", "LayerNorm", "LayerNormLSTMCell", "LeakyReLU",
+    "Linear", "LogSigmoid", "LogSoftmax", "MGUCell", "MSELoss", "Memory", "MinimalRNNCell", "Mish", "Module",
+    "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter", "ParameterList", "PeepholeLSTMCell", "RMSNorm",
+    "RNN", "RNNCell", "ReLU", "ReLU6", "Recurrent", "ResetAfterGRUCell", "ResetBeforeGRUCell", "Residual", "SELU",
+    "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Softsign", "StackedCells", "Tanh",
+    "VariationalDropout", "Zoneout", "decode", "detach_state", "functional", "init", "truncated_bptt", "utils",
+]  # fmt: skip

@@ -6,48 +6,48 @@ from typing import Any
 
 from tinyseq import ops
 from tinyseq.autograd import Tensor
-from tinyseq.autograd.creation import arange, full, one_hot as one_hot
+from tinyseq.autograd.creation import arange, full, one_hot
 from tinyseq.core import dtypes
 from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 from tinyseq.nn.losses_functional import (
-    binary_cross_entropy as binary_cross_entropy,
-    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
-    cross_entropy as cross_entropy,
-    huber_loss as huber_loss,
-    kl_div as kl_div,
-    l1_loss as l1_loss,
-    mse_loss as mse_loss,
-    nll_loss as nll_loss,
-    smooth_l1_loss as smooth_l1_loss,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
 )
 from tinyseq.ops import (
-    celu as celu,
-    elu as elu,
-    gelu as gelu,
-    glu as glu,
-    hardshrink as hardshrink,
-    hardsigmoid as hardsigmoid,
-    hardswish as hardswish,
-    hardtanh as hardtanh,
-    leaky_relu as leaky_relu,
-    log_softmax as log_softmax,
-    logsigmoid as logsigmoid,
-    mish as mish,
-    prelu as prelu,
-    relu as relu,
-    relu6 as relu6,
-    selu as selu,
-    sigmoid as sigmoid,
-    silu as silu,
-    softmax as softmax,
-    softmin as softmin,
-    softplus as softplus,
-    softshrink as softshrink,
-    softsign as softsign,
-    tanh as tanh,
-    tanhshrink as tanhshrink,
-    threshold as threshold,
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
 )
 
 
@@ -230,3 +230,13 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
                 parts.insert(position, full(shape, float(value), dtype=input.dtype, device=input.device))
         input = ops.cat(parts, dim) if len(parts) > 1 else input
     return input
+
+
+__all__ = [
+    "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "cosine_similarity",
+    "cross_entropy", "dropout", "elu", "embedding", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax",
+    "logsigmoid", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad", "prelu", "relu", "relu6",
+    "rms_norm", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softmin",
+    "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
+]  # fmt: skip
