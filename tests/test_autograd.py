@@ -1,5 +1,7 @@
 """What gradients mean: as in PyTorch, which is the oracle where it is installed."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -231,3 +233,25 @@ def test_the_parts_of_a_split_follow_the_grad_mode():
     assert all(part.requires_grad for part in x.chunk(4, -1))
     with ts.no_grad():
         assert not any(part.requires_grad for part in x.chunk(4, -1))
+
+
+def test_a_hook_added_after_another_was_removed_joins_the_rest():
+    y = leaf(2.0) * 3
+    seen = []
+    first, *_ = (y.register_hook(lambda g, n=n: seen.append(n)) for n in range(3))
+    first.remove()
+    y.register_hook(lambda g: seen.append(3))
+    y.backward()
+    assert seen == [1, 2, 3]
+
+
+def test_a_copy_of_a_leaf_has_a_gradient_of_its_own():
+    x = leaf([1.0, 2.0])
+    (x * x).sum().backward()
+    twin = copy.deepcopy(x)
+    twin.grad.add_(1.0)
+    twin.detach().add_(1.0)
+    np.testing.assert_array_equal(values(x.grad), [2.0, 4.0])
+    np.testing.assert_array_equal(values(x), [1.0, 2.0])
+    np.testing.assert_array_equal(values(twin.grad), [3.0, 5.0])
+    assert twin.requires_grad

@@ -132,6 +132,15 @@ def test_trees_of_arguments_and_results():
         assert type(pair) is Pair
 
 
+def test_a_list_is_not_a_tuple():
+    function = ts.compile(lambda pair: (pair, len(pair)))
+    x, y = new(2), new(2, seed=1)
+    for pair in ((x, y), [x, y], Pair(x, y), [x]):
+        result, count = function(pair)
+        assert type(result) is type(pair)
+        assert count == len(pair)
+
+
 def test_results_that_are_no_tensors():
     @ts.compile
     def function(x, n):
@@ -184,6 +193,22 @@ def test_outputs_do_not_share_memory_by_chance():
     z.add_(7.0)
     close(x, new(3))
     close(z, x + 7.0)
+
+
+def test_outputs_do_not_share_memory_because_their_values_agree():
+    def function(x):
+        y, z, value = ts.zeros(3), ts.zeros(3), x * 2.0
+        y.copy_(value)
+        z.copy_(value)
+        return y, z, value
+
+    x = new(3)
+    y, z, value = ts.compile(function)(x)
+    y.add_(5.0)
+    z.add_(7.0)
+    close(value, x * 2.0)
+    close(y, value + 5.0)
+    close(z, value + 7.0)
 
 
 def test_the_same_result_twice_is_one_tensor():

@@ -215,3 +215,19 @@ def test_arguments_whose_requires_grad_changes_are_refused():
         return y.grad
 
     close(ts.compile(attack)(x), 2.0 * x)
+
+
+def test_what_is_saved_for_backward_is_not_overwritten_by_a_later_write():
+    scale = new(3)
+
+    def function(x):
+        y = x * scale.reshape(1, 3)[0]
+        with ts.no_grad():
+            scale.add_(1.0)
+        return y
+
+    compiled = ts.compile(function)
+    for _ in range(4):
+        before, x = scale.clone(), new(3, seed=2, requires_grad=True)
+        compiled(x).sum().backward()
+        close(x.grad, before)

@@ -243,3 +243,25 @@ def test_what_is_not_mentioned_does_not_count():
     trainer.run()
     assert trainer.step._captures == 1
     np.testing.assert_allclose(trainer.losses[7], float((new(3, seed=7) * trainer.weight).sum()), rtol=1e-6)
+
+
+def test_guard_slots_of_an_object():
+    class Model:
+        __slots__ = ("scale",)
+
+    model = Model()
+    model.scale = 2.0
+    x = new(3)
+    always_right(
+        lambda x: x * model.scale,
+        (nothing, [x]),
+        (lambda: setattr(model, "scale", 3.0), [x]),
+        (nothing, [x]),
+        captures=2,
+    )
+
+
+def test_guard_keywords_of_a_partial_function():
+    part = functools.partial(lambda x, scale: x * scale, scale=2.0)
+    x = new(3)
+    always_right(lambda x: part(x), (nothing, [x]), (lambda: part.keywords.update(scale=3.0), [x]), captures=2)

@@ -292,3 +292,27 @@ def test_anomaly_changes_no_result():
     plain = run()
     with detect_anomaly():
         np.testing.assert_array_equal(run(), plain)
+
+
+class TwoPowers(Function):
+    """Saves a result of its own, one of several."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.exp()
+        ctx.save_for_backward(y)
+        return y, y * y
+
+    @staticmethod
+    def backward(ctx, g, h):
+        (y,) = ctx.saved_tensors
+        return g * y + h * y * y * 2.0
+
+
+def test_a_saved_result_of_several_receives_gradients_beside_the_result_itself():
+    x = leaf([0.3, 1.2])
+    y, _ = TwoPowers.apply(x)
+    (g,) = grad(y.sum(), x, create_graph=True)
+    (h,) = grad((g + 3.0 * y).sum(), x)
+    np.testing.assert_allclose(values(h), 4.0 * np.exp([0.3, 1.2]))
+    assert gradgradcheck(TwoPowers.apply, x)

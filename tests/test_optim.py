@@ -325,3 +325,32 @@ def test_bad_schedules(build):
 def test_a_schedule_wants_an_optimizer():
     with pytest.raises(DTypeError, match="optimizer"):
         lr_scheduler.StepLR([P], 1)
+
+
+def test_numbers_of_parameters_may_have_become_text():
+    def one_step(optimizer, p):
+        (p * p).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return p.detach().numpy().copy()
+
+    first, second = (ts.ones(2, requires_grad=True) for _ in range(2))
+    ours, theirs = optim.Adam([first], lr=0.1), optim.Adam([second], lr=0.1)
+    one_step(ours, first)
+    saved = ours.state_dict()
+    theirs.load_state_dict({**saved, "state": {str(k): v for k, v in saved["state"].items()}})
+    with ts.no_grad():
+        second.copy_(first)
+    np.testing.assert_array_equal(one_step(theirs, second), one_step(ours, first))
+
+
+def test_a_cycle_may_turn_at_its_first_step():
+    optimizer = optim.SGD([ts.ones(1, requires_grad=True)], lr=0.5)
+    schedule = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.7, total_steps=5, pct_start=0.2)
+    rates = []
+    for _ in range(5):
+        rates += schedule.get_last_lr()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.7)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] == pytest.approx(0.7 / 25 / 1e4)

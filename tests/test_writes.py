@@ -165,3 +165,42 @@ def test_expanded_tensors_cannot_be_written_to():
     x = ts.zeros(1, 3).expand(2, 3)
     with pytest.raises(ts.errors.ShapeError, match="add_: elements of an expanded tensor share their memory"):
         x.add_(1.0)
+
+
+def test_every_write_is_noticed_not_only_the_first():
+    x = leaf([1.0, 2.0, 3.0])
+    a = x * 1.0
+    with ts.no_grad():
+        a.add_(1.0)
+    y = (a * a).sum()
+    with ts.no_grad():
+        a.add_(1.0)
+    with pytest.raises(GradientError, match="modified in place"):
+        y.backward()
+
+
+def test_a_write_is_noticed_under_create_graph():
+    x = leaf([1.0, 2.0, 3.0])
+    a = x * 1.0
+    y = (a * a).sum()
+    with ts.no_grad():
+        a.add_(1.0)
+    with pytest.raises(GradientError, match="modified in place"):
+        y.backward(create_graph=True)
+
+
+@pytest.mark.parametrize("product", [lambda x, w: x @ w.T, ts.nn.functional.linear], ids=["matmul", "linear"])
+def test_a_matrix_that_was_written_to_is_read_anew(product):
+    x, w = ts.tensor(np.eye(3)[:2]), ts.tensor(np.arange(12.0).reshape(4, 3))
+    for step in range(4):  # copies are kept from the second product on
+        for _ in range(3):
+            np.testing.assert_array_equal(product(x, w).numpy(), w.numpy().T[:2])
+        w.add_(float(step))
+
+
+def test_a_transposed_matrix_that_was_written_to_is_read_anew():
+    x, w = ts.tensor(np.eye(3)[:2]), ts.tensor(np.arange(12.0).reshape(4, 3)).T
+    for step in range(4):
+        for _ in range(3):
+            np.testing.assert_array_equal((x @ w).numpy(), w.numpy()[:2])
+        w.add_(float(step))
