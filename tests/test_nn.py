@@ -1,13 +1,16 @@
 """Modules, layers, losses and clipping against PyTorch, and what no other library can tell by hand."""
 
 import copy
+import inspect
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinyseq as ts
-from tinyseq import nn
+from tinyseq import nn, optim
 from tinyseq.core.tape import Node
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError, StateDictError
 from tinyseq.nn import functional as F
@@ -605,3 +608,41 @@ def test_the_star_takes_what_is_public(package):
     assert {n for n in ours if n[0] != "_"} - hidden <= set(package.__all__)
     assert {n for n in package.__all__ if isinstance(getattr(package, n), type(nn))} <= modules
     assert package.__all__ == sorted(package.__all__)
+
+
+def test_options_of_torch_that_are_missing_are_told():
+    """Every option that a layer, function, optimizer or schedule lacks stands on the page of differences."""
+    torch = pytest.importorskip("torch")
+    page = (Path(__file__).parents[1] / "docs" / "differences.md").read_text()
+    told = {word for quoted in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", quoted)}
+    pairs = [
+        (nn, torch.nn), (nn.functional, torch.nn.functional), (nn.init, torch.nn.init), (nn.utils, torch.nn.utils),
+        (optim, torch.optim), (optim.lr_scheduler, torch.optim.lr_scheduler),
+    ]  # fmt: skip
+    missing = set()
+    for ours, theirs in pairs:
+        for name in set(dir(ours)) & set(dir(theirs)):
+            mine, other = (getattr(module, name) for module in (ours, theirs))
+            if not getattr(mine, "__module__", "").startswith(("tinyseq.nn", "tinyseq.optim")):
+                continue
+            if inspect.isbuiltin(other):
+                continue  # what torch writes in C++ has no signature
+            if getattr(nn.activations, name, None) is mine:
+                continue  # these name their options in a table
+            here, there = (list(inspect.signature(f).parameters.values()) for f in (mine, other))
+            named = {p.name for p in there[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name[0] != "_"}
+            missing |= named - {p.name for p in here}
+    assert {"fused", "max_norm", "three_phase", "inplace"} <= missing
+    assert missing - told == set()
+
+
+def test_to_may_copy():
+    x = ts.ones(3, requires_grad=True)
+    assert x.to("cpu", non_blocking=True) is x
+    y = x.to("cpu", copy=True)
+    (y * 2).sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    y.detach().zero_()
+    assert x.tolist() == [1.0, 1.0, 1.0]
+    assert x.to(ts.float64, copy=True).dtype == ts.float64
+    assert nn.Linear(2, 2).to("cpu", non_blocking=True).weight.device == ts.device("cpu")

@@ -294,8 +294,13 @@ class Tensor(Tracked, InPlace, ArrayMethods):
 
     # Where it lives, and as what
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None) -> "Tensor":
-        """Return this tensor with another dtype, on another device, or both; itself if nothing changes."""
+    def to(
+        self, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False
+    ) -> "Tensor":
+        """Return this tensor with another dtype, on another device, or both; itself if nothing changes.
+
+        With `copy` it is always a new one. `non_blocking` is taken for programs that pass it, and changes nothing.
+        """
         for a in args:
             if isinstance(a, Tensor):
                 dtype, device = a.dtype, a.device
@@ -308,10 +313,10 @@ class Tensor(Tracked, InPlace, ArrayMethods):
             out = ops.to_device(out, device=as_device(device), source=self.device)
         if dtype is not None and dtypes.as_dtype(dtype) != self.dtype:
             out = ops.cast(out, dtype=dtypes.as_dtype(dtype))
-        return out
+        return self.clone() if copy and out is self else out
 
-    def cuda(self, index: int = 0) -> "Tensor":
-        """Return this tensor on GPU `index`."""
+    def cuda(self, index: int = 0, non_blocking: bool = False) -> "Tensor":
+        """Return this tensor on GPU `index`; `non_blocking` changes nothing."""
         return self.to(device=Device("cuda", index))
 
     def cpu(self) -> "Tensor":

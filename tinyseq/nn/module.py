@@ -257,8 +257,11 @@ class Module:
                 with no_grad():
                     parameter.grad.assign(0.0)
 
-    def to(self, *args: Any, dtype: Any = None, device: Any = None) -> Self:
-        """Move parameters and buffers to a device, and floating-point ones to a dtype as well; in place."""
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False) -> Self:
+        """Move parameters and buffers to a device, and floating-point ones to a dtype as well; in place.
+
+        `non_blocking` is taken for programs that pass it, and changes nothing.
+        """
 
         def moved(value: Tensor) -> Tensor:
             out = value.to(*args, dtype=dtype, device=device)

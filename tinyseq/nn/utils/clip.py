@@ -15,20 +15,30 @@ def _gradients(parameters: Any) -> list[Any]:
     return [p.grad for p in several if p.grad is not None]
 
 
-def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
+def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
     """Return the norm of all tensors together, as if they were one vector: 0-d.
 
     `norm_type` is a positive number, or infinity for the largest absolute value.
+
+    Raises
+    ------
+    GradientError
+        If `error_if_nonfinite` and the norm is infinite or NaN. This needs its value, so it cannot be captured.
     """
     order = float(norm_type)
     if not order > 0:
         raise ArgumentError(f"clip_grad_norm_: got norm_type {norm_type}, wanted a positive number or inf")
     several = list(tensors)
-    if not several:
-        return tensor(0.0)
+    norm = _norm(several, order) if several else tensor(0.0)
+    if error_if_nonfinite and not math.isfinite(norm.item()):
+        raise GradientError(f"clip_grad_norm_: the norm of the gradients is {norm.item()}")
+    return norm
+
+
+def _norm(tensors: list[Any], order: float) -> Any:
     if order == math.inf:
-        return ops.amax(ops.stack([ops.amax(ops.abs(g)) for g in several]))
-    parts = [ops.sum(g * g if order == 2 else ops.pow(ops.abs(g), order)) for g in several]
+        return ops.amax(ops.stack([ops.amax(ops.abs(g)) for g in tensors]))
+    parts = [ops.sum(g * g if order == 2 else ops.pow(ops.abs(g), order)) for g in tensors]
     whole = parts[0]
     for part in parts[1:]:
         whole = whole + part
@@ -46,15 +56,13 @@ def clip_grad_norm_(
     Raises
     ------
     GradientError
-        If `error_if_nonfinite` and the norm is infinite or NaN. This needs its value, so it cannot be captured.
+        If `error_if_nonfinite` and the norm is infinite or NaN.
     """
     if not float(max_norm) >= 0:
         raise ArgumentError(f"clip_grad_norm_: got max_norm {max_norm}, wanted a number that is not negative")
     gradients = _gradients(parameters)
     with no_grad():
-        norm = get_total_norm(gradients, norm_type)
-        if error_if_nonfinite and not math.isfinite(norm.item()):
-            raise GradientError(f"clip_grad_norm_: the norm of the gradients is {norm.item()}")
+        norm = get_total_norm(gradients, norm_type, error_if_nonfinite)
         factor = ops.clamp(float(max_norm) / (norm + 1e-6), max=1.0)
         for g in gradients:
             g.assign(g * factor)
