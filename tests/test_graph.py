@@ -223,9 +223,10 @@ def test_memory_given_back_serves_longer_blocks():
 
 def test_parts_of_a_sum_do_not_pile_up():
     size, parts = 64, 7
+    x, first = ts.ones(parts, size, size), ts.ones(size, size)
     capture = Capture()
     with override(bottom=capture):
-        x, h, total = ts.ones(parts, size, size), ts.ones(size, size), None
+        h, total = first, None
         for k in range(parts):
             h = (h @ x[k]).tanh()
             part = x[k].T @ h
