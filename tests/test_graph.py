@@ -221,6 +221,21 @@ def test_memory_given_back_serves_longer_blocks():
     assert places.arrange() == 640 + 640 + 64
 
 
+def test_parts_of_a_sum_do_not_pile_up():
+    size, parts = 64, 7
+    x, first = ts.ones(parts, size, size), ts.ones(size, size)
+    capture = Capture()
+    with override(bottom=capture):
+        h, total = first, None
+        for k in range(parts):
+            h = (h @ x[k]).tanh()
+            part = x[k].T @ h
+            total = part if total is None else total + part
+        outputs = [capture.read(total * 2.0)]
+    planned = Planning(capture.graph(outputs), openblas())
+    assert planned.size <= 6 * 4 * size * size
+
+
 SPANS = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 4)).map(lambda s: (s[0], s[0] + s[1])), max_size=2)
 SHARES = st.one_of(st.none(), st.builds(threads.Touched, SPANS, SPANS))
 

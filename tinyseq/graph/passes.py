@@ -11,7 +11,7 @@ from tinyseq.graph.builder import Builder, copied, edited, made_by, named, rewri
 from tinyseq.graph.ir import Const, Graph, Line, Symbol, new_line
 from tinyseq.graph.places import Joins
 from tinyseq.graph.schedule import KERNEL_DTYPES
-from tinyseq.graph.sums import MOST_ROWS, bound_rows, fill_gaps, gather_sums
+from tinyseq.graph.sums import bound_rows, fill_gaps, gather_sums, most_rows
 
 
 def share(graph: Graph) -> Graph:
@@ -88,12 +88,13 @@ def batch_products(graph: Graph) -> Graph:
 
 
 def _bounded(batch: list[Line]) -> list[list[Line]]:
-    """Cut a batch into parts of at most MOST_ROWS rows, in the order in which their operands lie."""
+    """Cut a batch into parts of not too many rows, in the order in which their operands lie."""
     parts: list[list[Line]] = []
-    rows = MOST_ROWS + 1
+    most = most_rows(batch[0].out.shape[1])
+    rows = most + 1
     for line in sorted(batch, key=lambda line: _position(line.args[0])):
         rows += line.out.shape[0]
-        if rows > MOST_ROWS:
+        if rows > most:
             parts.append([])
             rows = line.out.shape[0]
         parts[-1].append(line)

@@ -77,6 +77,7 @@ class Schedule:
         would gather the work of all time steps in one kernel, as long as the sequence.
         """
         users, elementwise, levels = self.users, self.elementwise, self.level
+        settled = self._settled()
         end = max(levels.values(), default=0)
         returned = {o for o in self.graph.outputs if isinstance(o, Symbol)}
         latest: dict[Any, int] = dict.fromkeys(returned, end)
@@ -84,7 +85,8 @@ class Schedule:
             out = line.out
             limit = latest.get(out, end)
             if out in elementwise:
-                if out not in returned and all(u.out in elementwise for u in users[out]):
+                fused = out not in returned and all(u.out in elementwise for u in users[out])
+                if fused and out not in settled:
                     levels[out] = max(levels[out], limit)
                 needed = levels[out]
             elif out in self.free:
@@ -99,6 +101,18 @@ class Schedule:
         for line in self.graph:
             if line.out in self.free:  # what a view looks at may have moved
                 levels[line.out] = self._highest(line.args)
+
+    def _settled(self) -> set[Symbol]:
+        """Return the elementwise values that replace several, which only they read: waiting would cost memory."""
+        found: set[Symbol] = set()
+        for line in self.graph:
+            if line.out in self.elementwise and len(line.args) > 1:
+                alone = [a for a in line.args if type(a) is Symbol and a.line is not None and len(self.users[a]) == 1]
+                if len(alone) > 1:
+                    stored = [a for a in alone if a in found or (a not in self.elementwise and a not in self.free)]
+                    if sum(a.shape == line.out.shape for a in stored) > 1:
+                        found.add(line.out)
+        return found
 
     def _reads_inputs(self, line: Line) -> bool:
         """Tell whether a product takes its operands from inputs, which lie there anyway, so that it can wait."""

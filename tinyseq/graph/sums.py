@@ -9,7 +9,15 @@ from tinyseq.graph.builder import Builder, copied, edited, made_by, named, rewri
 from tinyseq.graph.ir import Graph, Line, Symbol, new_line
 
 FEWEST = 3  # additions worth gathering
-MOST_ROWS = 8192  # of a batched product: enough for BLAS to run at full speed, few enough to bound memory
+MOST_ROWS = 2048  # of a batched product: enough for BLAS to run at full speed, few enough to bound memory
+
+
+def most_rows(columns: int) -> int:
+    """Return how many rows a batched product should have at most, if its result, or what is summed, has `columns`.
+
+    A sum of products that is cut there spends well below a hundredth of its time on adding up the parts.
+    """
+    return max(MOST_ROWS, 2 * columns)
 
 
 def gather_sums(graph: Graph) -> Graph:
@@ -110,9 +118,9 @@ def _assembled(builder: Builder, line: Line, parts: list[Any]) -> Any:
 def bound_rows(graph: Graph) -> Graph:
     """Cut sums over very many stacked rows into sums of a few thousand, so that what was stacked can be forgotten.
 
-    A product of MOST_ROWS rows runs as fast as a longer one, and the rows of the next take the memory of the last.
+    Such a product runs as fast as a longer one, and the rows of the next take the memory of the last.
     """
-    if not any(line.op.name == "cat" and line.out.shape[0] > MOST_ROWS for line in graph):
+    if not any(line.op.name == "cat" and _has_many_rows(line) for line in graph):
         return graph
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
@@ -121,7 +129,7 @@ def bound_rows(graph: Graph) -> Graph:
         stacked = (
             made_by(args[1] if left is not None else args[0], "cat") if left is not None or name == "sum_to" else None
         )
-        if stacked is None or stacked.params["dim"] != 0 or stacked.out.shape[0] <= MOST_ROWS:
+        if stacked is None or not _has_many_rows(stacked):
             return copied(builder, line, args)
         if name == "sum_to" and line.params["shape"] != stacked.out.shape[1:]:
             return copied(builder, line, args)
@@ -141,13 +149,18 @@ def bound_rows(graph: Graph) -> Graph:
     return rewrite(graph, visit)
 
 
+def _has_many_rows(stacked: Line) -> bool:
+    shape = stacked.out.shape
+    return bool(stacked.params["dim"] == 0 and shape[0] > most_rows(shape[-1]))
+
+
 def _parts_of(stacked: Line) -> list[list[Any]]:
-    """Cut the members of a `cat` into lists of at most MOST_ROWS rows."""
+    """Cut the members of a `cat` into lists of not too many rows."""
     parts: list[list[Any]] = [[]]
-    rows = 0
+    rows, most = 0, most_rows(stacked.out.shape[-1])
     for member in stacked.args:
         rows += member.shape[0]
-        if rows > MOST_ROWS and parts[-1]:
+        if rows > most and parts[-1]:
             parts.append([])
             rows = member.shape[0]
         parts[-1].append(member)
