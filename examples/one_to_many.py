@@ -11,7 +11,7 @@ import argparse
 
 import many_to_one
 import numpy as np
-from many_to_one import LETTERS, chances, encoded, split
+from many_to_one import LETTERS, SETTINGS, chances, encoded, surnames
 from tqdm import trange
 
 import tinyseq as ts
@@ -90,7 +90,7 @@ def written_names(model, origins, temperature):
 
 def agreement(judge, names, origins):
     """Return how often the judge gives `names` the `origins`."""
-    return (chances(judge, names).argmax(1) == origins).mean()
+    return (chances(judge, *encoded(names)).argmax(1) == origins).mean()
 
 
 def main():
@@ -102,11 +102,12 @@ def main():
     parser.add_argument("origins", nargs="*", help="which origins to write names for; all by default")
     options = parser.parse_args()
     ts.manual_seed(options.seed)
-    labels, (names, origins), (tested, truth) = split(options.seed)
+    labels, (names, origins), (tested, truth) = surnames(options.seed)
     unknown = set(options.origins) - set(labels)
     if unknown:
         parser.error(f"{', '.join(sorted(unknown))}: not among {', '.join(labels)}")
-    judge = many_to_one.train(*encoded(names), origins, 30 if options.short else 700)
+    settings = SETTINGS["names"] | ({"updates": 30} if options.short else {})
+    judge = many_to_one.train("names", *encoded(names), origins, **settings)
     model = train(names, origins, 30 if options.short else 1000)
 
     wanted = np.repeat(np.arange(len(labels)), 10 if options.short else 50)

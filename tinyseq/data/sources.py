@@ -125,3 +125,15 @@ def pronunciations(path: str | Path, sha256: str) -> list[tuple[str, list[str]]]
         if re.fullmatch("[a-z]+", word):
             pairs.append((word, [re.sub(r"\d", "", p) for p in phonemes.split()]))
     return pairs
+
+
+def utterances(path: str | Path, sha256: str) -> tuple[list[Array], Array]:
+    """Return utterances, each (T, channels) in float32, and the speakers (N,) from 0, from a verified `.ts` file.
+
+    Every line after the header is one utterance: its channels separated by colons, the values of each by commas, then
+    the number of its speaker, from 1.
+    """
+    lines = [line for line in verified(path, sha256).decode("utf-8").splitlines() if line and line[0] not in "#@"]
+    parts = [line.split(":") for line in lines]
+    frames = [np.array([c.split(",") for c in channels], np.float32).T for *channels, _ in parts]
+    return frames, np.array([int(speaker) for *_, speaker in parts]) - 1
