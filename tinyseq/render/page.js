@@ -22,13 +22,24 @@
       if (!uses.has(l) && uses.has(other)) uses.set(l, uses.get(other));
     });
   }
+  const strips = [], columns = new Map(), spoken = new Map();  // spoken: an element of a strip, and what it says
+  const bars = svg.querySelectorAll("rect.v,rect.z,rect[class^=h]");  // in the order of the strips
+  let bar = 0;
+  for (const [label, path, cells] of D.strips) {
+    strips.push([label, path, new Map(cells)]);
+    for (const [step, said] of cells) {
+      spoken.set(bars[bar], `${label} at t = ${step}: ${said}`);
+      put(columns, `${path} ${step}`, bars[bar++]);
+    }
+  }
+  const within = (m, path) => m.step !== null && (!path || m.path === path || m.path.startsWith(path + "."));
   const forward = D.nodes.map((n, i) => i).filter((i) => D.nodes[i].op !== "leaf");
   const F = forward.length, N = F + D.walk.length;
   let k = 0, timer = 0, found = [], at = -1;
 
   // What is lit
 
-  const counts = { on: new Map(), bk: new Map(), cur: new Map() };  // several steps may light one element
+  const counts = { on: new Map(), bk: new Map(), cur: new Map(), now: new Map() };  // several steps may light one element
   function mark(elements, name, on) {
     for (const e of elements || []) {
       const count = (counts[name].get(e) || 0) + (on ? 1 : -1);
@@ -52,8 +63,11 @@
       for (const l of passed) { mark(links.get(l), "bk", on); markLeaf(l, "bk", on); }
     }
   }
+  const paths = new Set(D.strips.map((strip) => strip[1]));
   function current(step, on) {
     if (step < 0) return;
+    const here = D.nodes[step < F ? forward[step] : D.walk[step - F][0]];
+    for (const path of paths) if (within(here, path)) mark(columns.get(`${path} ${here.step}`), "now", on);
     if (step < F) mark(nodes.get(forward[step]), "cur", on);
     else {
       const [n, passed] = D.walk[step - F];
@@ -80,7 +94,8 @@
 
   const num = (x) => x === null || x === undefined ? "not computed" : x === 0 ? "0" : Math.abs(x) < 1e-3 || Math.abs(x) >= 1e4 ? x.toExponential(2) : x.toPrecision(3);
   const when = (n) => D.nodes[n].step === null ? "" : `, t = ${D.nodes[n].step}`;
-  const called = (n) => { const m = D.nodes[n]; return m.op === "leaf" ? m.name || m.label : m.name ? `${m.name} = ${m.op}` : m.op; };
+  const symbol = (m) => m.label && m.label !== m.op ? `${m.label} (${m.op})` : m.op;  // as in the picture, and in words
+  const called = (n) => { const m = D.nodes[n]; return m.op === "leaf" ? m.name || m.label : m.name ? `${m.name} = ${symbol(m)}` : symbol(m); };
   const element = (tag, text, parent) => { const e = document.createElement(tag); if (text !== undefined) e.textContent = text; parent.append(e); return e; };
   function table(parent, rows) {
     const t = element("table", undefined, parent);
@@ -98,6 +113,12 @@
     if (m.value) element("p", `value ${m.value}`, panel);
     element("p", `size of the gradient: ${num(m.gradient)}`, panel);
   }
+  function stripTable(n, panel) {  // what the strips say of this time step
+    const m = D.nodes[n], rows = strips.filter(([, path]) => within(m, path)).map(([label, , said]) => [label, said.get(m.step) || "none"]);
+    if (!rows.length) return;
+    element("h3", `strips at t = ${m.step}`, panel);
+    table(panel, rows);
+  }
   function contributions(n, until) {  // what a shared weight has received, in the order of backward
     const rows = [];
     for (let i = 0; i < until; i++) for (const l of D.walk[i][1])
@@ -108,16 +129,20 @@
     const rows = contributions(n, until), all = contributions(n, D.walk.length).length;
     element("h3", `gradient of ${called(n)}: ${rows.length} of ${all} parts`, panel);
     element("p", `sizes of the arrays that are added up to one of size ${num(D.nodes[n].gradient)}`, panel).className = "hint";
+    if (rows.length > 200) element("p", "the last 200 of them:", panel).className = "hint";
     table(panel, rows.slice(-200).map(([t, g, fresh]) => [t === null ? "" : `t = ${t}`, `+= ${num(g)}`, fresh]));
   }
   function describe() {
     const panel = $("panel");
     panel.replaceChildren();
     if (k === 0) {
-      element("h2", "Step through it", panel);
-      element("p", "→ and ← go forward and back by one node, first through the computation, then through backward(). " +
-        "Space plays. Home, End jump; B goes to where backward begins. Hover a node for what is known of it, a weight " +
-        "for all its uses.", panel);
+      const help = element("div", undefined, panel);
+      help.className = "help";
+      element("h2", "Step through it", help);
+      element("p", "First through the computation, node by node, then through backward(). Hover a node for what is known " +
+        "of it, a weight for all its uses; or find it by name.", help);
+      table(help, [["one node on, back", "→ ←"], ["play, pause", "space"], ["start, end", "Home End"], ["to backward", "B"],
+        ["find; next; leave", "/ Enter Esc"], ["zoom", "+ −"], ["move", ", . ↑ ↓"], ["fit; light or dark", "F D"]]);
       for (const note of D.notes) element("p", note, panel);
       return;
     }
@@ -126,6 +151,7 @@
       about(n, panel);
       element("h3", "made from", panel);
       table(panel, into[n].map((l) => [called(D.links[l][0]) + when(D.links[l][0]), `[${D.nodes[D.links[l][0]].shape.join(", ")}]`]));
+      stripTable(n, panel);
       return;
     }
     const [n, passed] = D.walk[k - F - 1];
@@ -139,6 +165,7 @@
       }));
       for (const s of new Set(passed.map((l) => D.links[l][0]))) if (D.nodes[s].op === "leaf" && out[s].length > 1) weightTable(s, k - F, panel);
     } else element("p", "It is collected here: this is the gradient of a leaf.", panel);
+    stripTable(n, panel);
   }
 
   // Moving
@@ -148,6 +175,7 @@
   let drawn = 0, sharpen = 0;  // the scale at which the browser has drawn the layer, which it keeps while it is moved
   function move() {
     stage.style.transform = `translate(${x}px,${y}px) scale(${scale})`;
+    name();
     if (scale === drawn) return;
     clearTimeout(sharpen);
     sharpen = setTimeout(() => {
@@ -155,6 +183,19 @@
       stage.style.willChange = "auto";
       requestAnimationFrame(() => requestAnimationFrame(() => { stage.style.willChange = "transform"; }));
     }, 120);
+  }
+  const names = [...svg.querySelectorAll("text.r")].map((text) => {  // of the strips: they stay in sight
+    const e = element("span", text.textContent, $("names"));
+    return [e, +text.getAttribute("x"), +text.getAttribute("y")];
+  });
+  function name() {
+    for (const [e, right, line] of names) {
+      const away = x + right * scale < 30;
+      e.hidden = !away;
+      if (!away) continue;
+      e.style.transform = `translateY(${y + (line + 4.5) * scale}px)`;
+      e.style.font = `${9 * scale}px/${14 * scale}px sans-serif`;
+    }
   }
   function zoom(by, px, py) {
     const next = Math.max(0.02, Math.min(8, scale * by));
@@ -192,6 +233,7 @@
   function unlight() { for (const e of lit) e.classList.remove("lit"); lit = []; }
   function light(n) {
     unlight();
+    told = null;
     lit = [...(nodes.get(n) || [])];
     for (const l of [...out[n], ...into[n]]) lit.push(...(links.get(l) || []));
     for (const e of lit) e.classList.add("lit");
@@ -200,12 +242,78 @@
     about(n, panel);
     if (D.nodes[n].op === "leaf" && out[n].length > 1) weightTable(n, D.walk.length, panel);
   }
-  const dim = () => { if (lit.length) { unlight(); describe(); } };
+  let told = null;  // the element of a strip that is spoken of
+  const dim = () => { if (lit.length || told) { told = null; unlight(); describe(); } };
+  function tell(e) {
+    dim();
+    told = e;
+    element("h2", spoken.get(e), $("panel")).className = "told";
+    $("panel").prepend($("panel").lastChild);
+  }
   svg.addEventListener("pointerover", (e) => {
     const g = e.target.closest("[data-n]");
     if (held) return;
-    if (g) light(+g.dataset.n); else dim();
+    if (g) light(+g.dataset.n); else if (spoken.has(e.target)) tell(e.target); else dim();
   });
+
+  // On paper: the picture in pieces that fit, cut where no node and no time step stands
+
+  const WIDE = 1270, HIGH = 760, LABELS = 110;  // of a piece, in points of the picture; of the strips' names
+  function pieces(from, to, most, spans) {
+    const made = [];
+    for (let a = from; ;) {
+      if (to - a <= most) { made.push([a, to]); return made; }
+      const end = a + most, over = (at) => spans.filter(([s, e]) => s < at && at < e);
+      let cut = end;
+      for (let found = over(cut); found.length && cut > a + most / 3; found = over(cut)) cut = Math.min(...found.map(([s]) => s)) - 1;
+      if (cut > a + most / 3) { made.push([a, cut]); a = cut; }
+      else { made.push([a, end]); a = Math.min(...over(end).map(([s]) => s)); }  // they overlap
+    }
+  }
+  function sheets(on) {
+    const place = $("sheets");
+    place.replaceChildren();
+    if (!on) return;
+    const drawn = [...svg.querySelector("g").children], foot = drawn.findIndex((e) => e.classList.contains("legend"));
+    const boxed = drawn.map((e) => { const b = e.getBBox(); return [e, b.x, b.y, b.x + b.width, b.y + b.height]; });
+    const body = foot < 0 ? boxed : boxed.slice(0, foot), below = foot < 0 ? [] : boxed.slice(foot);
+    const far = (all, i) => Math.max(0, ...all.map((b) => b[i])) + 4;
+    const make = (kind, parent, attributes) => {
+      const e = document.createElementNS("http://www.w3.org/2000/svg", kind);
+      for (const [key, value] of Object.entries(attributes)) e.setAttribute(key, value);
+      parent.append(e);
+      return e;
+    };
+    function sheet([left, right], [top, bottom], all, text) {
+      const w = right - left, h = bottom - top, lead = left > 0 && names.length ? LABELS : 0;
+      const figure = element("figure", undefined, place);
+      const whole = make("svg", figure, { class: svg.getAttribute("class"), viewBox: `0 0 ${w + lead} ${h}` });
+      whole.style.width = `${w + lead}px`;
+      const inner = make("svg", whole, { x: lead, y: 0, width: w, height: h, viewBox: `${left} ${top} ${w} ${h}` });
+      for (const [e, a, b, c, d] of all) {
+        if (a < right && c > left && b < bottom && d > top) inner.append(e.cloneNode(true));
+        if (lead && e.classList.contains("r") && b < bottom && d > top) {
+          const copy = e.cloneNode(true);
+          copy.setAttribute("x", lead - 7); copy.setAttribute("y", e.getAttribute("y") - top);
+          whole.append(copy);
+        }
+      }
+      if (text) element("figcaption", text, figure);
+    }
+    const whole = body.filter(([e]) => e.classList.contains("n") || e.classList.contains("t"));
+    const spans = (i, most) => whole.map((b) => [b[i] - 3, b[i + 2] + 3]).filter(([s, e]) => e - s < most * 2 / 3);
+    const across = pieces(-4, far(body, 3), WIDE, spans(1, WIDE)), down = pieces(-4, far(body, 4), HIGH, spans(2, HIGH));
+    const count = across.length * down.length;
+    const legend = () => { if (below.length) sheet([-4, far(below, 3)], [Math.min(...below.map((b) => b[2])) - 4, far(below, 4)], below); };
+    if (count > 1) legend();
+    let i = 0;
+    for (const row of down) for (const column of across) sheet(column, row, body, count > 1 ? `${++i} of ${count}` : "");
+    if (count === 1) legend();
+  }
+  const paper = matchMedia("print");
+  paper.addEventListener("change", () => sheets(paper.matches));
+  addEventListener("beforeprint", () => sheets(true));
+  addEventListener("afterprint", () => sheets(false));
 
   // Controls
 
@@ -214,13 +322,13 @@
     if (timer) return stop();
     if (k >= N) go(0);
     $("play").textContent = "pause";
-    timer = setInterval(() => { if (k >= N) stop(); else go(k + 1); }, 160);
+    timer = setInterval(() => { if (k >= N) stop(); else go(k + 1); }, Math.max(30, Math.min(160, 60000 / N)));  // a long one does not take for ever
   }
   function search(next) {
     const wanted = $("find").value.trim().toLowerCase();
     if (!wanted) { found = []; $("hits").textContent = ""; dim(); return; }
     if (!next) {
-      found = D.nodes.map((m, i) => i).filter((i) => `${D.nodes[i].name} ${D.nodes[i].op} ${D.nodes[i].path} t=${D.nodes[i].step}`.toLowerCase().includes(wanted) && nodes.has(i));
+      found = D.nodes.map((m, i) => i).filter((i) => `${D.nodes[i].name} ${D.nodes[i].label} ${D.nodes[i].op} ${D.nodes[i].path} t=${D.nodes[i].step}`.toLowerCase().includes(wanted) && nodes.has(i));
       at = -1;
     }
     if (!found.length) { $("hits").textContent = "none"; dim(); return; }
@@ -228,17 +336,19 @@
     $("hits").textContent = `${at + 1} of ${found.length}`;
     light(found[at]); reveal(found[at]);
   }
-  const dark = matchMedia("(prefers-color-scheme: dark)"), paper = matchMedia("print");
-  let chosen = dark.matches ? "dark" : "light";
-  const theme = (name) => { chosen = name; root.dataset.theme = paper.matches ? "light" : name; };
-  theme(chosen);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const theme = (name) => { root.dataset.theme = name; };
+  theme(dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
-  paper.addEventListener("change", () => theme(chosen));
   const actions = {
     first: () => go(0), prev: () => go(k - 1), play, next: () => go(k + 1), last: () => go(N), backward: () => go(F + 1),
-    fit, theme: () => theme(chosen === "dark" ? "light" : "dark"),
+    fit, theme: () => theme(root.dataset.theme === "dark" ? "light" : "dark"),
   };
-  for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", () => { if (id !== "play") stop(); action(); });
+  for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", (e) => {
+    if (e.detail) e.currentTarget.blur();  // a click of the mouse does not make the space bar press it again
+    if (id !== "play") stop();
+    action();
+  });
   $("slider").max = N;
   $("slider").addEventListener("input", (e) => { stop(); go(+e.target.value); });
   $("find").addEventListener("input", () => search(false));
@@ -246,10 +356,12 @@
   const keys = { ArrowRight: "next", ArrowLeft: "prev", " ": "play", Home: "first", End: "last", b: "backward", f: "fit", d: "theme" };
   addEventListener("keydown", (e) => {
     if (e.target === $("find") || e.ctrlKey || e.metaKey || e.altKey) return;
-    const pan = { w: [0, 60], s: [0, -60], ArrowUp: [0, 60], ArrowDown: [0, -60], ",": [120, 0], ".": [-120, 0] }[e.key];
-    if (keys[e.key]) { if (keys[e.key] !== "play") stop(); actions[keys[e.key]](); }
+    if (e.key === " " && e.target.tagName === "BUTTON") return;  // it presses that button
+    const pan = { ArrowUp: [0, 60], ArrowDown: [0, -60], ",": [120, 0], ".": [-120, 0] }[e.key];
+    const key = keys[e.key] || keys[e.key.toLowerCase()];
+    if (key) { if (key !== "play") stop(); actions[key](); }
     else if (pan) { x += pan[0]; y += pan[1]; move(); }
-    else if (e.key === "+" || e.key === "-") zoom(e.key === "+" ? 1.25 : 0.8, view.clientWidth / 2, view.clientHeight / 2);
+    else if (["+", "=", "-"].includes(e.key)) zoom(e.key !== "-" ? 1.25 : 0.8, view.clientWidth / 2, view.clientHeight / 2);
     else if (e.key === "/") $("find").focus();
     else return;
     e.preventDefault();
