@@ -250,7 +250,7 @@
     element("h2", spoken.get(e), $("panel")).className = "told";
     $("panel").prepend($("panel").lastChild);
   }
-  svg.addEventListener("pointerover", (e) => {
+  view.addEventListener("pointerover", (e) => {
     const g = e.target.closest("[data-n]");
     if (held) return;
     if (g) light(+g.dataset.n); else if (spoken.has(e.target)) tell(e.target); else dim();
