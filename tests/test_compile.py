@@ -195,7 +195,8 @@ def test_outputs_do_not_share_memory_by_chance():
     close(z, x + 7.0)
 
 
-def test_outputs_do_not_share_memory_because_their_values_agree():
+@pytest.mark.parametrize("without", [(), ("native",)], ids=["best", "numpy"])
+def test_outputs_do_not_share_memory_because_their_values_agree(without):
     def function(x):
         y, z, value = ts.zeros(3), ts.zeros(3), x * 2.0
         y.copy_(value)
@@ -203,7 +204,7 @@ def test_outputs_do_not_share_memory_because_their_values_agree():
         return y, z, value
 
     x = new(3)
-    y, z, value = ts.compile(function)(x)
+    y, z, value = ts.compile(function, without=without)(x)
     y.add_(5.0)
     z.add_(7.0)
     close(value, x * 2.0)

@@ -217,7 +217,8 @@ def test_arguments_whose_requires_grad_changes_are_refused():
     close(ts.compile(attack)(x), 2.0 * x)
 
 
-def test_what_is_saved_for_backward_is_not_overwritten_by_a_later_write():
+@pytest.mark.parametrize("without", [(), ("native",)], ids=["best", "numpy"])
+def test_what_is_saved_for_backward_is_not_overwritten_by_a_later_write(without):
     scale = new(3)
 
     def function(x):
@@ -226,7 +227,7 @@ def test_what_is_saved_for_backward_is_not_overwritten_by_a_later_write():
             scale.add_(1.0)
         return y
 
-    compiled = ts.compile(function)
+    compiled = ts.compile(function, without=without)
     for _ in range(4):
         before, x = scale.clone(), new(3, seed=2, requires_grad=True)
         compiled(x).sum().backward()

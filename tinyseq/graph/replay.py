@@ -29,6 +29,9 @@ class Replay:
             slots[line.out] = len(slots)
             self.steps.append((line.op.forward, args, line.params, slots[line.out]))
         self.outputs = [slot(o) for o in graph.outputs]
+        # Equal lines have become one, but each output is an array of its own
+        first = {o: k for k, o in reversed(list(enumerate(self.outputs)))}
+        self.repeated = [k for k, o in enumerate(self.outputs) if first[o] != k]
         self.constants = [value for _, value in constants]
         self.count = len(slots)
         self.on_host = all(line.out.device in (None, CPU) for line in graph)
@@ -46,7 +49,10 @@ class Replay:
                 values[out] = result if type(result) is np.ndarray else as_array(result)
                 for dead in free:
                     values[dead] = None
-        return [values[o] if o >= 0 else constants[-o - 1] for o in self.outputs]
+        results = [values[o] if o >= 0 else constants[-o - 1] for o in self.outputs]
+        for k in self.repeated:
+            results[k] = results[k].copy()
+        return results
 
 
 def _last_uses(steps: Sequence[Any], kept: set[int], first: int) -> list[list[int]]:
