@@ -43,7 +43,7 @@ class Curve:
     gradient: float | None = None
     missing: bool = False  # a gradient that was not computed
     cut: bool = False  # a value that was detached: a double bar across the line, and a word beside it
-    free: Point | None = None  # where on a straight line the word has room
+    free: Point | None = None  # where the word has room: on a straight line, beside another
     title: str = ""
     data: tuple[tuple[str, str], ...] = ()
 
@@ -169,7 +169,7 @@ def cut_mark(c: Curve) -> tuple[list[tuple[Point, Point]], Point]:
         ahead = 8.0 if abs(uy) > abs(ux) else 13.0
         x, y = word[0] - ahead * ux, word[1] - ahead * uy
     else:
-        word = (x + 13.0 * abs(uy), y - 10.0 * abs(ux))
+        word = c.free or (x + 13.0 * abs(uy), y - 10.0 * abs(ux))
     bars = []
     for along in (-1.5, 1.5):
         a, b = x + along * ux, y + along * uy
@@ -190,6 +190,19 @@ def _middle(c: Curve) -> tuple[Point, Point]:
         a, b = ((p[0] + q[0]), (p[1] + q[1])), ((r[0] + s[0]), (r[1] + s[1]))
     length = math.dist(a, b) or 1.0
     return middle, ((b[0] - a[0]) / length, (b[1] - a[1]) / length)
+
+
+def find_room(picture: Picture) -> None:
+    """Put the words of what is cut where no node is, if there is such a place beside the bars."""
+    for c in picture.curves:
+        if c.cut and not c.straight:
+            (x, y), (ux, uy) = _middle(c)
+            places = [(x + s * 13.0 * abs(uy), y - s * 10.0 * abs(ux)) for s in (1, -1)]
+            c.free = next((p for p in places if not any(_covers(b, p) for b in picture.boxes)), places[0])
+
+
+def _covers(b: Box, word: Point) -> bool:
+    return abs(b.x - word[0]) < b.w / 2 + 8 and abs(b.y - word[1]) < b.h / 2 + 5
 
 
 def badge(b: Box) -> tuple[Point, float]:

@@ -78,9 +78,10 @@ def _rect(g: graphviz.Digraph, up: Up, middle: Point, w: float, h: float, **look
 
 
 def _text(g: graphviz.Digraph, up: Up, left: Point, text: str, size: float, color: str) -> None:
-    place = up((left[0] + style.text_width(text, size) / 2, left[1]))
-    look = {"shape": "plain", "fontsize": f"{size:g}", "fontcolor": color}
-    g.node(f"r{len(g.body)}", label=graphviz.escape(text), pos=place, **look)
+    wide = 1.02 * style.text_width(text, size) + 2  # \\l puts the text at the left of that
+    look = {"fontsize": f"{size:g}", "fontcolor": color, "width": f"{wide / 72:.3f}", "height": f"{size / 72:.3f}"}
+    look["penwidth"] = "0"
+    g.node(f"r{len(g.body)}", label=graphviz.escape(text) + "\\l", pos=up((left[0] + wide / 2, left[1])), **look)
 
 
 def _box(g: graphviz.Digraph, up: Up, b: Box) -> None:

@@ -1,14 +1,15 @@
 """A part of a graph on its way to a picture: spots to place, wires between them, and what an engine said of both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import graphviz
 
 from tinyseq.render import style
+from tinyseq.render.loops import find_loops
 from tinyseq.render.model import Item, Link, Model
-from tinyseq.render.picture import Box, Curve, Frame, Picture, Point, html_label
+from tinyseq.render.picture import Box, Curve, Frame, Picture, Point, find_room, html_label
 
 _NOTHING = '""'
 APART = "\u2063"  # sets frames of one name apart
@@ -69,6 +70,8 @@ class Scene:
                 more["tooltip"] = graphviz.escape(w.curve.title)
             if w.curve.cut and words:
                 more |= {"label": "‖ cut", "fontsize": "8.5"}
+            if w.curve.cut and not self.top:
+                more["minlen"] = "2"  # room for the mark; time steps keep their layout, cut or not
             if w.loose:
                 more["constraint"] = "false"
             if w.ports[0]:
@@ -97,6 +100,7 @@ class Scene:
             points = _points(thing["pos"], top)
             wire.curve.points = points[::-1] if self.backward else points
             picture.curves.append(wire.curve)
+        find_room(picture)
         return picture, at
 
 
@@ -173,7 +177,7 @@ class Look:
         if "shape" in self.show and item.shape and not self.backward:
             lines.append(style.shape_text(item.shape))
             wide = max(wide, style.text_width(lines[-1], style.SMALL) + 16)
-        if "value" in self.show and not item.shape and item.value and not self.backward and item.op != "leaf":
+        if "value" in self.show and not item.shape and item.value and not self.backward:
             lines.append(item.value)
             wide = max(wide, NUMBER)
         if self.backward:
@@ -253,17 +257,14 @@ def describe(item: Item) -> str:
 def whole(model: Model, look: Look) -> Scene:
     """Return the scene in which every operation is a node, and every use of a shared weight a chip."""
     scene = Scene(backward=look.backward)
-    uses: dict[int, int] = {}
+    users: dict[int, list[int]] = {}
     for link in model.links:
-        uses[link.source] = uses.get(link.source, 0) + 1
-    shared = {i for i, item in enumerate(model.items) if item.op == "leaf" and uses.get(i, 0) > 1}
-    depth = len(common_path(item for item in model.items if item.step is not None))
+        users.setdefault(link.source, []).append(link.target)
+    paths = _framed(model, users)
+    shared = {i for i, item in enumerate(model.items) if item.op == "leaf" and len(users.get(i, ())) > 1}
     for i, item in enumerate(model.items):
         if i not in shared:
-            path = parts(item)
-            if item.step is not None:
-                path = (*path[:depth], f"t = {item.step}", *path[depth:])
-            scene.spots[f"n{i}"] = Spot(look.box(item, (("data-n", str(i)),)), path)
+            scene.spots[f"n{i}"] = Spot(look.box(item, (("data-n", str(i)),)), paths[i])
     for number, link in enumerate(model.links):
         tail = f"n{link.source}"
         if link.source in shared:
@@ -271,6 +272,28 @@ def whole(model: Model, look: Look) -> Scene:
             scene.spots[tail] = Spot(leaf_chip(model, link, number, look), scene.spots[f"n{link.target}"].path)
         scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model)))
     return scene
+
+
+def _framed(model: Model, users: Mapping[int, list[int]]) -> list[tuple[str, ...]]:
+    """Return the frames around each item: modules, and within the module of a loop one for each time step."""
+    items, repeats = model.items, find_loops(model)
+    depths = [len(common_path(items[i] for t in loop.tiles for i in t.members)) for loop in repeats.loops]
+    paths = []
+    for i, item in enumerate(items):
+        path = parts(item)
+        if i in repeats.where:
+            loop = repeats.where[i][0]
+            depth, mark = depths[loop], f"{APART}{loop}" if len(depths) > 1 else ""
+            frames = (*path[:depth], f"t = {item.step}")
+            path = (frames[0] + mark, *frames[1:], *path[depth:])
+        elif item.step is not None:
+            path = (*path, f"t = {item.step}")
+        paths.append(path)
+    fed = {link.target for link in model.links}
+    for i, uses in users.items():  # what one time step alone is given stands in its frame
+        if i not in fed and items[i].step is None and len(uses) == 1 and items[uses[0]].step is not None:
+            paths[i] = paths[uses[0]]
+    return paths
 
 
 def parts(item: Item) -> tuple[str, ...]:

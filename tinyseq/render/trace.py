@@ -76,7 +76,9 @@ class Observer(Eager):
             raise self.refuse(self.count)
         inputs = tuple([self.maker(a) if hasattr(a, "shape") else a for a in args])
         state = STATE.get()
-        self.remember(out, Call(op, inputs, params, summary(out, self.count <= TOLD), state.scope, next(CLOCK), state.grad))
+        self.remember(
+            out, Call(op, inputs, params, summary(out, self.count <= TOLD), state.scope, next(CLOCK), state.grad)
+        )
         return out
 
     def watch(self, tensor: Any) -> None:
