@@ -280,6 +280,21 @@ TABLE = {
         "9",
         "0 to 3",
     ),
+    "cross_entropy: classes as floats": wrong(
+        lambda t: t.nn.functional.cross_entropy(f(t, 3, 4), f(t, 3)),
+        RuntimeError,
+        "cross_entropy",
+        r"\[3, 4\]",
+        r"\[3\]",
+        r"target\.to\('int64'\)",
+    ),
+    "clip_grad_norm_: a module": wrong(
+        lambda t: t.nn.utils.clip_grad_norm_(t.nn.Linear(2, 2), 1.0),
+        TypeError,
+        "clip_grad_norm_",
+        "Linear",
+        r"model\.parameters\(\)",
+    ),
     "loss: reduction": wrong(
         lambda t: t.nn.functional.mse_loss(f(t, 2), f(t, 2), reduction="max"),
         ValueError,
@@ -299,6 +314,7 @@ TABLE = {
     "get_submodule: unknown": wrong(
         lambda t: t.nn.Linear(2, 2).get_submodule("a.b"), (AttributeError, ValueError), "Linear", "a.b", torch=False
     ),
+    "Sequential: no module": wrong(lambda t: t.nn.Sequential(3), TypeError, "Sequential", "int", "a Module"),
     "Sequential: index": wrong(lambda t: t.nn.Sequential()[0], IndexError, "Sequential", "index 0", "0 members"),
     # state dicts
     "load_state_dict: missing": wrong(lambda t: load(t, bias=None), RuntimeError, "Linear", "[Mm]issing", "bias"),

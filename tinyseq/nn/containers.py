@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from tinyseq.errors import DimError
+from tinyseq.errors import DimError, DTypeError
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
 
 
 class _Numbered(Module):
     """What containers share that call their members "0", "1", ..."""
+
+    _kind: type = Module
 
     def __init__(self, members: Iterable[Any] = ()) -> None:
         super().__init__()
@@ -21,7 +23,7 @@ class _Numbered(Module):
 
     def append(self, member: Any) -> Any:
         """Add a member at the end."""
-        setattr(self, str(len(self)), member)
+        setattr(self, str(len(self)), self._checked(member))
         return self
 
     def extend(self, members: Iterable[Any]) -> Any:
@@ -47,7 +49,12 @@ class _Numbered(Module):
         return vars(self)[self._position(index)]
 
     def __setitem__(self, index: int, member: Any) -> None:
-        setattr(self, self._position(index), member)
+        setattr(self, self._position(index), self._checked(member))
+
+    def _checked(self, member: Any) -> Any:
+        if not isinstance(member, self._kind):
+            raise DTypeError(f"{type(self).__name__}: got {type(member).__name__}, wanted a {self._kind.__name__}")
+        return member
 
 
 class ModuleList(_Numbered):
@@ -62,6 +69,8 @@ class ModuleList(_Numbered):
 
 class ParameterList(_Numbered):
     """A list of parameters; plain tensors become parameters."""
+
+    _kind = Parameter
 
     def append(self, member: Any) -> Any:
         """Add a parameter at the end."""

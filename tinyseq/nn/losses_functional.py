@@ -21,10 +21,10 @@ def reduced(name: str, values: Any, reduction: str, divisor: Any = None) -> Any:
     raise ArgumentError(f"{name}: got reduction {reduction!r}, wanted 'mean', 'sum' or 'none'")
 
 
-def _same_shape(name: str, input: Any, target: Any) -> None:
+def _same_shape(name: str, input: Any, target: Any, advice: str = "") -> None:
     if input.shape != target.shape:
         raise ShapeError(
-            f"{name}: input {list(input.shape)} and target {list(target.shape)} differ; wanted equal shapes"
+            f"{name}: input {list(input.shape)} and target {list(target.shape)} differ; wanted equal shapes{advice}"
         )
 
 
@@ -191,7 +191,8 @@ def cross_entropy(
         weight = weight.to(dtype=input.dtype)
         spread = ops.reshape(weight, (-1, *[1] * (len(input.shape) - dim - 1)))
     if target.dtype.kind == "f":
-        _same_shape("cross_entropy", input, target)
+        advice = f", as {target.dtype} targets are probabilities; for classes pass integers, as target.to('int64')"
+        _same_shape("cross_entropy", input, target, advice)
         if label_smoothing:
             target = target * (1 - label_smoothing) + label_smoothing / classes
         values = -ops.sum(target * log_p if weight is None else target * log_p * spread, dim)

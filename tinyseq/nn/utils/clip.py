@@ -7,10 +7,12 @@ from typing import Any
 from tinyseq import ops
 from tinyseq.autograd import Tensor, no_grad
 from tinyseq.autograd.creation import tensor
-from tinyseq.errors import ArgumentError, GradientError
+from tinyseq.errors import ArgumentError, DTypeError, GradientError
 
 
-def _gradients(parameters: Any) -> list[Any]:
+def _gradients(name: str, parameters: Any) -> list[Any]:
+    if not isinstance(parameters, Iterable):
+        raise DTypeError(f"{name}: got {type(parameters).__name__}, wanted parameters, as model.parameters()")
     several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     return [p.grad for p in several if p.grad is not None]
 
@@ -60,7 +62,7 @@ def clip_grad_norm_(
     """
     if not float(max_norm) >= 0:
         raise ArgumentError(f"clip_grad_norm_: got max_norm {max_norm}, wanted a number that is not negative")
-    gradients = _gradients(parameters)
+    gradients = _gradients("clip_grad_norm_", parameters)
     with no_grad():
         norm = get_total_norm(gradients, norm_type, error_if_nonfinite)
         factor = ops.clamp(float(max_norm) / (norm + 1e-6), max=1.0)
@@ -75,5 +77,5 @@ def clip_grad_value_(parameters: Any, clip_value: float) -> None:
     if not limit >= 0:
         raise ArgumentError(f"clip_grad_value_: got clip_value {clip_value}, wanted a number that is not negative")
     with no_grad():
-        for g in _gradients(parameters):
+        for g in _gradients("clip_grad_value_", parameters):
             g.assign(ops.clamp(g, -limit, limit))
