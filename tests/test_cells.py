@@ -543,7 +543,11 @@ BROKEN = {
     "a wrong shape": (lambda x, s: (x, s._replace(c=ts.zeros(B, H + 1))), ShapeError, r"c: \[3, 5\]"),
     "a wrong batch": (lambda x, s: (x, s._replace(c=ts.zeros(1, H))), ShapeError, r"c: \[1, 4\]"),
     "time for batch": (lambda x, s: (x.t(), s), ShapeError, "mix up time and batch"),
-    "an output that is no tensor": (lambda x, s: (None, s), ShapeError, "returned an output"),
+    "an output that is no tensor": (lambda x, s: (None, s), DTypeError, r"NoneType, wanted a tensor \(3, ...\)"),
+    "the state first": (lambda x, s: (s, x), ShapeError, r"wanted \(h: \[3, 4\], c: \[3, 4\]\)"),
+    "a dictionary as output": (lambda x, s: ({"h": x}, s), DTypeError, r"output dict, .*\(output, state\)"),
+    "a part that is not there": (lambda x, s: (x, s._replace(m=x)), ValueError, "'m'"),
+    "no part of the state": (lambda x, s: (s.m, s), AttributeError, "'m'"),
     "a state of arrays": (lambda x, s: (x, s._replace(c=np.zeros((B, H)))), ShapeError, "c: ndarray"),
 }
 
@@ -553,7 +557,8 @@ def test_cells_that_return(what):
     step, error, words = BROKEN[what]
     with pytest.raises(error, match=words) as caught:
         nn.Recurrent(Broken(step))(X)
-    assert any("time step 0 of Broken" in note for note in caught.value.__notes__)
+    told = "at time step 0 of Broken; x: [3, 4], state: (h: [3, 4], c: [3, 4])"
+    assert told in caught.value.__notes__
     assert STATE.get().scope.path == ""
 
 
@@ -607,6 +612,119 @@ class BadStart(nn.GRUCell):
 def test_wrong_calls(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("hidden", r"Named: got state_names 'hidden', wanted a tuple of names, as \('hidden',\)"),
+        (("h", "h"), "duplicate"),
+        (("h t",), "identifiers"),
+        (("_h",), "underscore"),
+    ],
+)
+def test_names_of_the_state_that_cannot_be(names, words):
+    with pytest.raises(ArgumentError, match=words):
+        type("Named", (nn.Cell,), {"state_names": names})
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (lambda self, x: x, r"Wrong.step: takes \(self, x\), wanted \(self, x, state\) or"),
+        (lambda self, x, state, context, more: x, "context, more"),
+        (lambda self, x, *, state: x, "wanted"),
+    ],
+)
+def test_steps_that_cannot_be_called(step, words):
+    with pytest.raises(ArgumentError, match=words):
+        type("Wrong", (nn.Cell,), {"step": step})
+
+
+def test_more_parameters_of_a_step_are_no_context():
+    class Scaled(nn.GRUCell):
+        def step(self, x, state, *, scale=2.0):
+            return super().step(x * scale, state)
+
+    assert not Scaled(H, H).accepts_context
+    assert nn.Recurrent(Scaled(H, H))(X)[0].shape == (T, B, H)
+
+
+class Looking(nn.Cell):
+    """Must have a context."""
+
+    def step(self, x, state, context):
+        return x + context, state
+
+
+class Unsized(nn.Cell):
+    """Does not call its base."""
+
+    def __init__(self):
+        self.layer = nn.Linear(H, H)
+
+    def step(self, x, state):
+        return x, state
+
+
+class Shrinking(nn.Cell):
+    """Loses a sequence on its way."""
+
+    def step(self, x, state):
+        return x, state if STATE.get().scope.step < 2 else state._replace(h=state.h[:1])
+
+
+class Projecting(nn.Cell):
+    """Makes something else of the inputs than one for each time step."""
+
+    def project(self, x):
+        return x[0]
+
+    def step(self, x, state):
+        return x, state
+
+
+class Tapping(nn.Cell):
+    """Names what is no tensor."""
+
+    def step(self, x, state):
+        return self.tap(number=1.0) * x, state
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: nn.Recurrent(Looking(H, H))(X), ArgumentError, "Looking: its step wants a context"),
+        (lambda: nn.Recurrent(nn.Zoneout(Looking(H, H)))(X), ArgumentError, "Looking: its step wants a context"),
+        (lambda: nn.Recurrent(Unsized()), ArgumentError, r"Unsized has no sizes; .*super\(\).__init__"),
+        (lambda: nn.Recurrent(nn.GRUCell), DTypeError, r"got the class GRUCell, .*GRUCell\(...\)"),
+        (lambda: nn.Recurrent(Shrinking(H, H))(X), ShapeError, r"Shrinking.step at some .*h: \[1, 4\]"),
+        (lambda: nn.Recurrent(Projecting(H, H))(X), ShapeError, r"Projecting.project: returned \[3, 4\] for 4 time"),
+        (lambda: nn.Recurrent(Tapping(H, H))(X), DTypeError, "Tapping.tap: got float as number"),
+        (lambda: nn.Recurrent(nn.GRUCell(H, H))(ts.zeros(T, H)), ShapeError, r"without a batch; .*x.unsqueeze\(1\)"),
+        (lambda: nn.StackedCells(nn.GRUCell(H, H)), DTypeError, "wanted a list of cells"),
+        (
+            lambda: nn.StackedCells([nn.GRUCell(H, 7), nn.LSTMCell(H, H)]),
+            ArgumentError,
+            r"layer0 \(GRUCell\) have size 7, but layer1 \(LSTMCell\) takes inputs of size 4",
+        ),
+        (lambda: UserCell(H, H)(X[0], ts.zeros(B, H)), ShapeError, r"UserCell for a batch of 3: got a state \[3, 4\]"),
+        (lambda: nn.Recurrent(nn.GRUCell(H, H))(X, [np.zeros((B, H))]), ShapeError, r"got a state \(ndarray\)"),
+    ],
+)
+def test_what_is_wrong_is_told_with_what_to_do(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_an_error_in_an_initial_state_says_where():
+    class Lacking(nn.LSTMCell):
+        def initial_state(self, batch_size):
+            return self.State(self.zeros(batch_size, self.hidden_size))
+
+    with pytest.raises(TypeError) as caught:
+        nn.Recurrent(Lacking(H, H))(X)
+    assert caught.value.__notes__ == ["in Lacking.initial_state(batch_size=3); the state is ('h', 'c')"]
 
 
 def test_a_missing_step_is_named():

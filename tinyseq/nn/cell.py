@@ -7,7 +7,7 @@ time step; wrappers (`nn.Zoneout`, `nn.Attend`, ...) and `nn.StackedCells` are c
 import inspect
 import itertools
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self
 
@@ -15,10 +15,11 @@ from tinyseq.autograd import Tensor
 from tinyseq.autograd.creation import zeros
 from tinyseq.core.dispatch import EAGER, STATE, Scope, State as LibraryState
 from tinyseq.core.tape import Node
-from tinyseq.errors import ArgumentError
+from tinyseq.errors import ArgumentError, DTypeError
 from tinyseq.nn.layers import check_sizes
 from tinyseq.nn.module import Module
 from tinyseq.nn.parameter import Parameter
+from tinyseq.nn.state import conform
 from tinyseq.ops.composite import clamp
 
 # What `tap` reports to while a driver records; None otherwise.
@@ -26,8 +27,40 @@ RECORDER: ContextVar[Any] = ContextVar("tinyseq recorder", default=None)
 
 
 def state_type(name: str, fields: tuple[str, ...]) -> Any:
-    """Return the named tuple for the states of one kind of cell."""
-    return namedtuple(name, fields)
+    """Return the named tuple for the states of one kind of cell.
+
+    Raises
+    ------
+    ArgumentError
+        If the names cannot be those of fields.
+    """
+    try:
+        return namedtuple(name, fields)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"{name}: got state_names {fields}, wanted different identifiers without a leading underscore: {error}"
+        ) from error
+
+
+def context_of(kind: "type[Cell]") -> tuple[bool, bool]:
+    """Tell whether the `step` of a kind of cell takes a context, and whether it must have one.
+
+    Raises
+    ------
+    ArgumentError
+        If it cannot be called with an input and a state.
+    """
+    parameters = list(inspect.signature(kind.step).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return True, False
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in positional)
+    if len(positional) < 3 or needed > 4:
+        raise ArgumentError(
+            f"{kind.__name__}.step: takes ({', '.join(p.name for p in parameters)}), wanted (self, x, state) or "
+            "(self, x, state, context)"
+        )
+    return len(positional) > 3, needed > 3
 
 
 def open_signature(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,6 +100,7 @@ class Cell(Module):
     State: Any = state_type("State", ("h",))
     clip: float | None = None
     _takes_context: ClassVar[bool] = False
+    _needs_context: ClassVar[bool] = False
     _timelines: dict[str, Any]  # one at most; a dictionary, as caches of modules are
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -77,9 +111,13 @@ class Cell(Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "state_names" in vars(cls):
+        names = vars(cls).get("state_names")
+        if isinstance(names, str):
+            raise ArgumentError(f"{cls.__name__}: got state_names {names!r}, wanted a tuple of names, as ({names!r},)")
+        if isinstance(names, Sequence):
+            cls.state_names = tuple(names)
             cls.State = state_type(f"{cls.__name__}State", cls.state_names)
-        cls._takes_context = len(inspect.signature(cls.step).parameters) > 3
+        cls._takes_context, cls._needs_context = context_of(cls)
 
     def __init__(self, input_size: int, hidden_size: int, *, clip: float | None = None) -> None:
         super().__init__()
@@ -145,6 +183,8 @@ class Cell(Module):
             The values; the value itself if there is only one.
         """
         for name, value in named.items():
+            if not isinstance(value, Tensor):
+                raise DTypeError(f"{type(self).__name__}.tap: got {type(value).__name__} as {name}, wanted a tensor")
             node = value.node
             if type(node) is Node:
                 node.name = name  # type: ignore[attr-defined]  # a slot
@@ -158,6 +198,8 @@ class Cell(Module):
 
     def prepare(self, context: Any, batch_size: int) -> Any:
         """Return the context that each step of one sequence gets: called once per sequence, by the driver."""
+        if context is None and self._needs_context:
+            raise ArgumentError(f"{type(self).__name__}: its step wants a context; pass one, as rnn(x, context=...)")
         if context is not None and not self.accepts_context:
             raise ArgumentError(f"{type(self).__name__}: got a context, but its step takes none")
         return context
@@ -189,7 +231,11 @@ class Cell(Module):
     def forward(self, x: Any, state: Any = None, context: Any = None) -> tuple[Any, Any]:
         """Compute one step by hand: `output, state = cell(x, state)`."""
         batch_size = x.shape[0]
-        state = self.initial_state(batch_size) if state is None else state
+        if type(state) is not self.State:
+            start = self.initial_state(batch_size)
+            state = (
+                start if state is None else conform(state, start, f"{type(self).__name__} for a batch of {batch_size}")
+            )
         context = self.prepare(context, batch_size)
         return self.run_whole(x, state, context)
 

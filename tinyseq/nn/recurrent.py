@@ -18,7 +18,11 @@ from tinyseq.nn.wrappers import check_cell
 
 def initial_state_of(cell: Cell, batch: int) -> Any:
     """Return the cell's own initial state, checked."""
-    made = cell.initial_state(batch)
+    try:
+        made = cell.initial_state(batch)
+    except Exception as error:
+        error.add_note(f"in {type(cell).__name__}.initial_state(batch_size={batch}); the state is {cell.state_names}")
+        raise
     if isinstance(made, Tensor):
         made = (made,)
     if not isinstance(made, tuple) or (not hasattr(made, "_fields") and len(made) != len(cell.state_names)):
@@ -122,6 +126,11 @@ class Recurrent(Module):
             If shapes, lengths or masks do not fit, or the cell's `step` returns something else than it should.
         """
         x, valid = time_first("Recurrent", x, lengths, mask, self.batch_first)
+        if x.ndim == 2 and x.shape[1] == self.cell.input_size > 1 and x.dtype.kind == "f":
+            raise ShapeError(
+                f"Recurrent: got shape {list(x.shape)}, a sequence of vectors without a batch; wanted (T, B, "
+                f"{x.shape[1]}), or (B, T, {x.shape[1]}) with batch_first: x.unsqueeze({1 - self.batch_first})"
+            )
         steps, batch = x.shape[:2]
         recorder = Recorder(self.cell) if record else None
         start = self._start(batch, state)

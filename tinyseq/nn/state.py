@@ -52,7 +52,7 @@ def _detached(leaf: Any) -> Any:
 
 def describe_state(state: Any) -> str:
     """Return the structure of a state, as errors print it."""
-    if isinstance(state, tuple):
+    if isinstance(state, tuple | list):
         names = getattr(state, "_fields", ("",) * len(state))
         parts = (
             f"{name}: {describe_state(part)}" if name else describe_state(part)

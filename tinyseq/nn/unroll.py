@@ -89,14 +89,14 @@ def unroll(
     masks = None if valid is None else ops.unsqueeze(valid, -1)
     outputs: list[Any] = [None] * steps
     takes_context, step, select, last, mask = cell._takes_context, cell.step, ops.select_, None, None
-    kind, names = type(state), state._fields
+    kind, names, start = type(state), state._fields, state
     scopes = cell.timeline(steps)
     entered = STATE.set(cell._entered(STATE.get()))
     recording = RECORDER.set(recorder)
     t = 0
     try:
         context = cell.prepare(context, batch)
-        xs = cell.inputs(x, context)
+        xs = _checked(cell, cell.inputs(x, context), steps)
         for t in range(steps - 1, -1, -1) if reverse else range(steps):
             STATE.set(scopes[t])
             x_t = select(xs, dim=0, index=t) if type(xs) is not tuple else _at(xs, t)
@@ -109,7 +109,12 @@ def unroll(
             # Shapes that fit after the first step fit after all; masks would hide what does not
             if type(new) is not kind or ((last is None or mask is not None) and not _fits(new, state)):
                 new = conform(new, state, f"{_name(cell)} at time step {t}, returned state")
-            if last is None and (not isinstance(output, Tensor) or output.shape[:1] != (batch,)):
+            if last is None and not isinstance(output, Tensor):
+                raise DTypeError(
+                    f"{_name(cell)}: returned an output {_what(output)}, wanted a tensor ({batch}, ...); the order is "
+                    "(output, state)"
+                )
+            if last is None and output.shape[:1] != (batch,):
                 raise ShapeError(
                     f"{_name(cell)}: returned an output {_what(output)}, wanted ({batch}, ...) for a batch of {batch}; "
                     "does the cell mix up time and batch?"
@@ -129,8 +134,15 @@ def unroll(
             else:
                 last = _keep(mask, output, last)
             outputs[t] = last
+        if not _fits(state, start):
+            raise ShapeError(
+                f"{_name(cell)} at some time step up to {t}, returned state: got a state {describe_state(state)}, "
+                f"wanted {describe_state(start)}"
+            )
     except Exception as error:
-        error.add_note(f"at time step {t} of {type(cell).__name__}")
+        error.add_note(
+            f"at time step {t} of {type(cell).__name__}; x: {list(x.shape[1:])}, state: {describe_state(state)}"
+        )
         raise
     finally:
         RECORDER.reset(recording)
@@ -150,6 +162,17 @@ def _node_of(state: Any) -> Any:
         if type(node) is Node:
             node.name = name  # type: ignore[attr-defined]  # a slot
     return None
+
+
+def _checked(cell: Cell, xs: Any, steps: int) -> Any:
+    """Return what a cell made of its inputs, if it is still something for each time step."""
+    for _, leaf in named_leaves(xs):
+        if not isinstance(leaf, Tensor) or leaf.shape[:1] != (steps,):
+            raise ShapeError(
+                f"{type(cell).__name__}.project: returned {describe_state(leaf)} for {steps} time steps, "
+                f"wanted a tensor ({steps}, B, ...)"
+            )
+    return xs
 
 
 def _at(xs: Any, t: int) -> Any:
@@ -188,7 +211,7 @@ def _name(cell: Cell) -> str:
 def _what(value: Any) -> str:
     if isinstance(value, tuple):
         return f"a tuple {describe_state(value)}"
-    return describe(value)
+    return type(value).__name__ if value is None or isinstance(value, dict | list | set) else describe(value)
 
 
 def time_first(name: str, x: Any, lengths: Any, mask: Any, batch_first: bool) -> tuple[Any, Any]:

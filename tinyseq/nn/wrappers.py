@@ -1,5 +1,6 @@
 """Cells around cells: stacks, and what can be put around any cell."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,11 +14,18 @@ from tinyseq.nn.state import map_state, named_leaves, restructured
 
 
 def check_cell(name: str, cell: Any) -> Cell:
-    """Return `cell` if it is one that has a `step`."""
+    """Return `cell` if it is one that has a `step` and sizes."""
+    if isinstance(cell, type) and issubclass(cell, Cell):
+        raise DTypeError(f"{name}: got the class {cell.__name__}, wanted a cell made of it: {cell.__name__}(...)")
     if not isinstance(cell, Cell):
         raise DTypeError(f"{name}: got {type(cell).__name__}, wanted an nn.Cell")
     if type(cell).step is Cell.step:
         raise ArgumentError(f"{name}: {type(cell).__name__} has no step; define step(self, x, state)")
+    if not (hasattr(cell, "input_size") and hasattr(cell, "hidden_size")):
+        raise ArgumentError(
+            f"{name}: {type(cell).__name__} has no sizes; begin its __init__ with "
+            "super().__init__(input_size, hidden_size)"
+        )
     return cell
 
 
@@ -36,12 +44,20 @@ class StackedCells(Cell):
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         Module.__init__(self)
+        if isinstance(cells, Cell):
+            raise DTypeError(f"StackedCells: got the cell {type(cells).__name__}, wanted a list of cells")
         if not cells:
             raise ArgumentError("StackedCells: got no cells, wanted at least one")
         self.state_names = tuple(f"layer{k}" for k in range(len(cells)))
         self.State = state_type("StackedState", self.state_names)
         for name, cell in zip(self.state_names, cells, strict=True):
             self.register_module(name, check_cell("StackedCells", cell))
+        for (name, below), (other, above) in itertools.pairwise(zip(self.state_names, cells, strict=True)):
+            if below.output_size != above.input_size:
+                raise ArgumentError(
+                    f"StackedCells: the outputs of {name} ({type(below).__name__}) have size {below.output_size}, but "
+                    f"{other} ({type(above).__name__}) takes inputs of size {above.input_size}"
+                )
         self.input_size, self.hidden_size = cells[0].input_size, cells[-1].hidden_size
         self._layers = [vars(self)[name] for name in self.state_names]
 
