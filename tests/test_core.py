@@ -273,6 +273,13 @@ def test_samples_make_what_they_say():
     assert floats.max() < 3.0
 
 
+@pytest.mark.parametrize("spec", ["", ".3f", "8.2e", "+g"])
+def test_a_tensor_of_one_element_is_formatted_as_its_value(spec):
+    x = ts.tensor([1.25], dtype=ts.float64, requires_grad=True)
+    assert f"{x.sum():{spec}}" == (f"{1.25:{spec}}" if spec else str(x.sum()))
+    assert f"{ts.tensor([7])[0]:03d}" == "007"
+
+
 # The public face
 
 

@@ -253,6 +253,12 @@ def test_setitem_from_another_device_is_refused(cuda):
     assert x.tolist() == [1.0, 1.0]
 
 
+def test_a_gradient_from_another_device_is_refused(cuda):
+    x = ts.ones(2, device=cuda, requires_grad=True)
+    with pytest.raises(DeviceError, match=r"backward: got a gradient on cpu for a tensor on cuda:0.*\.to\(device\)"):
+        (x * 2.0).backward(ts.ones(2))
+
+
 def test_numbers_mix_with_everything(cuda):
     x = ts.tensor([1.0, 2.0], device=cuda)
     np.testing.assert_array_equal(host(2 * x + 1 - x / 2), [2.5, 4.0])
