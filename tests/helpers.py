@@ -8,6 +8,7 @@ import pytest
 import tinyseq as ts
 from tinyseq import testing
 from tinyseq.core.op import Op
+from tinyseq.core.tape import Node
 
 
 def arr(*shape, seed=0):
@@ -33,6 +34,17 @@ def leaf(values, dtype="float64"):
 
 def values(t):
     return t.detach().numpy()
+
+
+def nodes_of(tensor):
+    """Return every node of the graph behind `tensor`, without its leaves."""
+    found, pending = set(), [tensor.node]
+    while pending:
+        node = pending.pop()
+        if node not in found:
+            found.add(node)
+            pending.extend(node.edges)
+    return {node for node in found if type(node) is Node}
 
 
 # Every operation, on every sample that it brings

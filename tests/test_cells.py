@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import nodes_of
 from tinyseq import nn
 from tinyseq.core.dispatch import STATE
-from tinyseq.core.tape import Node
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 
 T, B, H, S, M = 4, 3, 4, 5, 2  # inputs are as wide as states, so that Residual fits everything
@@ -493,16 +493,6 @@ def test_recordings(reverse):
         np.testing.assert_allclose(c["c"][after][VALID[after]], wanted[VALID[after]], rtol=1e-12)
     _, _, both = nn.Bidirectional(cell, nn.GRUCell(H, H).double())(x, record=True)
     assert {"forward.i", "backward.z", "backward.h"} <= set(both)
-
-
-def nodes_of(tensor):
-    found, pending = set(), [tensor.node]
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            pending.extend(node.edges)
-    return [n for n in found if type(n) is Node]
 
 
 def test_nodes_carry_path_time_step_and_tapped_names():

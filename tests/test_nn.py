@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import nodes_of
 from tinyseq import nn, optim
-from tinyseq.core.tape import Node
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError, StateDictError
 from tinyseq.nn import functional as F
 
@@ -20,16 +20,6 @@ RNG = np.random.default_rng(0)
 
 def array(*shape, low=-1.0, high=1.0):
     return np.random.default_rng(sum(shape) + 7 * len(shape)).uniform(low, high, shape)
-
-
-def nodes_of(tensor):
-    found, pending = set(), [tensor.node]
-    while pending:
-        node = pending.pop()
-        if node not in found:
-            found.add(node)
-            pending.extend(node.edges)
-    return found
 
 
 def agree(ours, theirs, arrays, *constants, tol=1e-12):
@@ -434,7 +424,7 @@ def test_deepcopy_is_independent():
     assert model.first.weight.detach().numpy().any()
     assert [n for n, _ in twin.named_parameters()] == [n for n, _ in model.named_parameters()]
     out = twin(ts.ones(1, 3))
-    assert {n.scope.path for n in nodes_of(out) if type(n) is Node} == {"", "first", "rest.0", "rest.1"}
+    assert {n.scope.path for n in nodes_of(out)} == {"", "first", "rest.0", "rest.1"}
 
 
 def test_hooks():
@@ -455,11 +445,11 @@ def test_every_node_carries_the_path_of_its_module():
     model = nn.Sequential(Block(), nn.ModuleList([nn.Linear(2, 2)])[0])
     outer = nn.ModuleDict({"all": model})
     out = outer["all"](ts.ones(1, 3))
-    paths = {(n.label, n.scope.path) for n in nodes_of(out) if type(n) is Node}
+    paths = {(n.label, n.scope.path) for n in nodes_of(out)}
     assert {("linear", "all.0.first"), ("tanh", "all.0.rest.0"), ("mul", "all.0"), ("linear", "all.1")} <= paths
     outer.register_module("other", model[1])  # the last name counts
     out = outer["all"](ts.ones(1, 3))
-    assert ("linear", "other") in {(n.label, n.scope.path) for n in nodes_of(out) if type(n) is Node}
+    assert ("linear", "other") in {(n.label, n.scope.path) for n in nodes_of(out)}
 
 
 def test_containers():

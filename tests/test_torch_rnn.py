@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.helpers import nodes_of
 from tinyseq import nn
-from tinyseq.core.tape import Node
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 
 torch = pytest.importorskip("torch")
@@ -211,13 +211,7 @@ def test_replacing_converting_and_copying_weights():
 def test_a_graph_shows_gates_time_steps_and_layers():
     model = nn.Sequential(nn.LSTM(D, H, 2, bidirectional=True))
     output, _ = model[0](ts.zeros(3, B, D))
-    seen, pending = set(), [output.node]
-    while pending:
-        node = pending.pop()
-        if node not in seen:
-            seen.add(node)
-            pending.extend(node.edges)
-    gates = {(n.scope.path, n.scope.step, n.name) for n in seen if type(n) is Node and hasattr(n, "name")}
+    gates = {(n.scope.path, n.scope.step, n.name) for n in nodes_of(output) if hasattr(n, "name")}
     layers = ["0.l0", "0.l0_reverse", "0.l1", "0.l1_reverse"]
     assert gates == set(itertools.product(layers, range(3), ["i", "f", "g", "o", "h", "c"]))
 
