@@ -140,7 +140,8 @@ def test_the_node_of_a_step_is_in_sight(show):
 def test_strips_follow_the_time_step_and_say_their_numbers(show):
     page, case = show()
     arrives = inspect.gradient_by_step(case.loss())
-    places = """[...document.querySelectorAll("{}")].map((e) => e.getBoundingClientRect()).map((b) => [b.left, b.right])"""
+    places = """[...document.querySelectorAll("{}")].map((e) => e.getBoundingClientRect())
+        .map((b) => [b.left, b.right])"""
     seen = 0
     for item in [item for item in case.items if item.op != "leaf"]:
         page.keyboard.press("ArrowRight")
