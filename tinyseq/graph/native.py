@@ -11,22 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from tinyseq.backend import CPU, Array
+from tinyseq.backend import Array
 from tinyseq.blas import openblas
-from tinyseq.core.tape import stamp_write
 from tinyseq.graph import threads
 from tinyseq.graph.compiler import Compiler, compiler
 from tinyseq.graph.ir import Graph
 from tinyseq.graph.kernels import Kernel
-from tinyseq.graph.places import Place
+from tinyseq.graph.placed import Placed, can_place
 from tinyseq.graph.planning import HostCall, Job, Planning
 
 
 def can_run(graph: Graph) -> bool:
     """Tell whether this machine has what the native runner needs, and the program is one that it takes."""
-    shapes = {s.shape for s in (*graph.inputs, *[line.out for line in graph])}
-    on_host = all(s.device is None or s.device == CPU for s in graph.inputs)
-    return on_host and all(0 not in shape for shape in shapes) and compiler() is not None and _has_products()
+    return can_place(graph) and compiler() is not None and _has_products()
 
 
 def _has_products() -> bool:
@@ -34,7 +31,7 @@ def _has_products() -> bool:
     return library is not None and bool(library.gemm and library.gemv)
 
 
-class Native:
+class Native(Placed):
     """Runs an improved program in native code."""
 
     def __init__(self, graph: Graph) -> None:
@@ -47,14 +44,7 @@ class Native:
         planned = Planning(graph, library)
         kernels = [job.what for job in planned.jobs if isinstance(job.what, Kernel)]
         self.compiler.compile(kernels)
-        self.size = planned.size
-        self.arena = _aligned(self.size)
-        for place, value in planned.constants:
-            self._array(place)[...] = value
-        self.inputs: list[Any] = [None] * len(graph.inputs)
-        self.outputs = planned.outputs
-        self.rebuild: list[Callable[[], None]] = []
-        self._link(planned.jobs)
+        super().__init__(graph, planned)
         on_host = sum(isinstance(job.what, HostCall) for job in planned.jobs)
         self.explained = [
             f"{len(graph)} lines run as {len(planned.jobs) - on_host} native calls and {on_host} calls of NumPy",
@@ -65,12 +55,12 @@ class Native:
 
     # Linking: from places to addresses
 
-    def _link(self, jobs: Sequence[Job]) -> None:
+    def _steps(self, planned: Planning) -> list[tuple[Callable[..., Any], list[Any]]]:
         self.values: list[int] = []
         self.patches: dict[int, tuple[list[int], list[int]]] = {}
         self.barrier = threads.Barrier(self.threads)
-        stretches: list[Any] = []  # a callable, or the programs of consecutive native jobs, one for each thread
-        for on_host, some in itertools.groupby(jobs, lambda job: isinstance(job.what, HostCall)):
+        stretches: list[Any] = []  # a call, or the programs of consecutive native jobs, one for each thread
+        for on_host, some in itertools.groupby(planned.jobs, lambda job: isinstance(job.what, HostCall)):
             if on_host:
                 stretches.extend(self._hosted(job.what) for job in some)
             else:
@@ -79,25 +69,8 @@ class Native:
         self.fixups = {i: (np.array(p), np.array(o, np.int64)) for i, (p, o) in self.patches.items()}
         del self.values, self.patches
         self.programs: list[Array] = []
-        self.steps = [s if callable(s) else self._runnable(s) for s in stretches]
-        self.shared = sum(not callable(s) and len(s) > 1 for s in stretches)
-
-    def _hosted(self, call: HostCall) -> Callable[[], None]:
-        """Return a call of a forward rule on views of the arena."""
-        forward, operands, params, out = call
-        views: list[Any] = []
-
-        def look() -> None:
-            views[:] = [self._array(a) if isinstance(a, Place) else a for a in (*operands, out)]
-
-        self.rebuild.append(look)
-        if forward is None:
-            return lambda: np.copyto(views[-1], views[0].reshape(views[-1].shape))
-
-        def run() -> None:
-            views[-1][...] = forward(np, *views[:-1], **params)
-
-        return run
+        self.shared = sum(isinstance(s, list) and len(s) > 1 for s in stretches)
+        return [(self._runnable(s), []) if isinstance(s, list) else s for s in stretches]
 
     def _stretch(self, jobs: Sequence[Job]) -> list[list[tuple[Any, int]]]:
         """Return programs of (function, start of its table) for native jobs in a row: see `_programs`, or just one."""
@@ -157,41 +130,17 @@ class Native:
         in_turn = functools.partial(self.compiler.run, *alone)
         return threads.Faster(threads.together(self.compiler.run, shares), in_turn) if shares else in_turn
 
-    def _array(self, place: Place) -> Array:
-        """Return the memory of a place as an array."""
-        if place.block.input is None:
-            start = place.block.start + place.offset
-            return np.ndarray(place.shape, place.dtype, self.arena, start, place.strides)
-        return np.ndarray(place.shape, place.dtype, self.inputs[place.block.input], place.offset, place.strides)
+    def _move(self, number: int) -> None:
+        super()._move(number)
+        if number in self.fixups:
+            positions, offsets = self.fixups[number]
+            self.tables[positions] = offsets + self.inputs[number].ctypes.data
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs for `inputs`."""
-        moved = not inputs
-        for i, array in enumerate(inputs):
-            if array is self.inputs[i]:
-                continue
-            if not array.flags.c_contiguous or not array.flags.aligned:
-                array = np.ascontiguousarray(array)
-            self.inputs[i] = array
-            moved = True
-            if i in self.fixups:
-                positions, offsets = self.fixups[i]
-                self.tables[positions] = offsets + array.ctypes.data
-        if moved:
-            for look in self.rebuild:
-                look()
-        stamp_write(self.arena)  # a rule that keeps a copy of a matrix it has met must not take it for this call's
         with self.blas.limited(1):
-            for step in self.steps:
-                step()
-        return [self._array(out).copy() if isinstance(out, Place) else out for out in self.outputs]
+            return super().__call__(inputs)
 
     def explain(self) -> list[str]:
         """Return in words what was planned."""
         return self.explained
-
-
-def _aligned(size: int) -> Array:
-    raw = np.zeros(size + 64, np.uint8)
-    shift = -raw.ctypes.data % 64
-    return raw[shift : shift + size]

@@ -6,25 +6,25 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tinyseq.backend import Array
 from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, OpenBLAS
 from tinyseq.core import dtypes
 from tinyseq.core.op import Op
-from tinyseq.graph.ir import Const, Graph, Line, Symbol
+from tinyseq.graph.ir import NUMBERS, Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
-from tinyseq.graph.places import Joins, Place, Places, contiguous_strides
+from tinyseq.graph.places import VIEWS, Joins, Place, Places, contiguous_strides
 from tinyseq.graph.schedule import Schedule
 
 _F32 = dtypes.float32
 
 
 class HostCall(NamedTuple):
-    """What no kernel computes: a forward rule with its operands, places among them. Without a rule it is a copy."""
+    """What NumPy computes: `call(*operands)`, of which the last takes the result; places stand for arrays."""
 
-    forward: Callable[..., Array] | None
+    call: Callable[..., Any]
     operands: tuple[Any, ...]
-    params: dict[str, Any]
-    out: Place
 
 
 class Job(NamedTuple):
@@ -39,7 +39,7 @@ class Job(NamedTuple):
 
 
 class Planning:
-    """Plans one program.
+    """Plans one program; without a library for products, all of it is to run through NumPy, line by line.
 
     Attributes
     ----------
@@ -53,20 +53,27 @@ class Planning:
         How many bytes the arena takes.
     """
 
-    def __init__(self, graph: Graph, library: OpenBLAS) -> None:
-        self.blas = library
+    def __init__(self, graph: Graph, library: OpenBLAS | None) -> None:
         joins = Joins(graph)
-        self.schedule = Schedule(graph, joins.needs_copy)
         self.places = Places(graph, joins)
         self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}
         self.jobs: list[Job] = []
         self.position = 0  # in the order of time, by which the lives of blocks are told
         constant: list[Line] = []
-        for item in self.schedule.order():
+        if library is None:
+            items = [line for line in graph if joins.needs_copy(line) or line.op.name not in ("cat", *VIEWS)]
+        else:
+            self.blas, self.schedule = library, Schedule(graph, joins.needs_copy)
+            items = self.schedule.order()
+        for item in items:
             if isinstance(item, Line) and item.op.name == "full":
                 constant.append(item)
                 continue
-            self.jobs.append(self._kernel_job(item) if isinstance(item, list) else self._job(item))
+            if isinstance(item, list):
+                self.jobs.append(self._kernel_job(item))
+            else:
+                self._use(self.places.of(v) for v in (*item.args, item.out) if isinstance(v, Symbol))
+                self.jobs.append(self._on_host(item) if library is None else self._job(item))
             self.position += 1
         self._use(self.places.of(o) for o in self.returned)
         for line in constant:
@@ -131,11 +138,10 @@ class Planning:
         block = self.places.new_block(math.prod(place.shape) * place.dtype.itemsize)
         block.first = block.last = self.position
         copy = Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
-        self.jobs.append(Job(HostCall(None, (place,), {}, copy), []))
+        self.jobs.append(Job(HostCall(_copy, (place, copy)), []))
         return copy
 
     def _job(self, line: Line) -> Job:
-        self._use(self.places.of(v) for v in (*line.args, line.out) if isinstance(v, Symbol))
         if line.op.name == "matmul":
             job = self._product(line)
             if job is not None:
@@ -165,11 +171,50 @@ class Planning:
         return Job("gemm", table)
 
     def _on_host(self, line: Line) -> Job:
-        operands = tuple(
-            [self.places.of(a) if isinstance(a, Symbol) else a.array if isinstance(a, Const) else a for a in line.args]
-        )
-        forward = None if line.op.name in ("clone", "reshape") else line.op.forward
-        return Job(HostCall(forward, operands, line.params, self.places.of(line.out)), [])
+        operands = [a.array if isinstance(a, Const) else a for a in line.args]
+        if line.op.name in ("clone", "reshape"):
+            call: Callable[..., Any] = _copy
+        elif line.op.name == "matmul" and len(line.args[0].shape) == len(line.args[1].shape) == 2:
+            call = np.dot if self.places.of(line.out).contiguous else np.matmul
+        elif (ufunc := _ufunc(line.op)) is not None and not line.params:
+            call = ufunc
+            floats = [a.dtype for a in line.args if isinstance(a, Symbol) and a.dtype.kind == "f"]
+            if floats:  # NumPy takes twice as long to convert a Python number
+                operands = [np.array(a, floats[0]) if isinstance(a, NUMBERS) else a for a in operands]
+        else:
+            call = functools.partial(_write, line.op.forward, line.params)
+        placed = [self.places.of(a) if isinstance(a, Symbol) else a for a in (*operands, line.out)]
+        return Job(HostCall(call, tuple(placed)), [])
+
+
+def _copy(x: Array, out: Array) -> None:
+    np.copyto(out, x.reshape(out.shape))
+
+
+def _write(forward: Callable[..., Array], params: dict[str, Any], *operands: Any) -> None:
+    operands[-1][...] = forward(np, *operands[:-1], **params)
+
+
+@functools.cache
+def _ufunc(op: Op) -> np.ufunc | None:
+    """Return the function of NumPy that an operation is: then it can write its result where it belongs."""
+    operands = tuple(object() for _ in op.inputs)
+
+    class Namespace:
+        """Tells what is asked of NumPy, instead of computing."""
+
+        def __getattr__(self, name: str) -> Any:
+            found = getattr(np, name)
+            return lambda *args: found if isinstance(found, np.ufunc) and args == operands else None
+
+    if op.variadic or op.parameters:
+        return None
+    try:
+        found = op.forward(Namespace(), *operands)
+    except (TypeError, AttributeError, KeyError):  # it does more than that
+        return None
+    by_position = isinstance(found, np.ufunc) and found not in (np.maximum, np.minimum)  # these want out=
+    return found if by_position else None
 
 
 @functools.cache

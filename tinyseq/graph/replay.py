@@ -1,4 +1,4 @@
-"""The plain runner: every line through its operation's own forward rule, on any array library."""
+"""The plain runner: every line through its operation's own forward rule, on any array library and in any shape."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -9,6 +9,8 @@ from tinyseq.backend import Array
 from tinyseq.graph.ir import Graph
 from tinyseq.graph.native import Native, can_run
 from tinyseq.graph.passes import improve
+from tinyseq.graph.placed import Placed, can_place
+from tinyseq.graph.planning import Planning
 from tinyseq.graph.replay import Replay
 
 # Passes that make lines, so that kernels make fewer values: line by line they only cost
@@ -20,12 +22,18 @@ Runner: TypeAlias = Callable[[Sequence[Array]], list[Array]]
 def runner_for(graph: Graph, without: Sequence[str] = ()) -> Runner:
     """Return a function from the graph's input arrays to its output arrays (new ones at every call).
 
-    `without` names passes to leave out, and "native" for the plain runner.
+    `without` names passes to leave out, and "native" for NumPy in place of native code.
     """
     with collector_paused():
         native = "native" not in without and can_run(graph)
         better = improve(graph, without if native else (*without, *FOR_KERNELS))
-        runner = Native(better) if native else Replay(better)
+        runner: Runner
+        if native:
+            runner = Native(better)
+        elif can_place(better):
+            runner = Placed(better, Planning(better, None))
+        else:
+            runner = Replay(better)
         better.take_apart(graph.lines)
     return runner
 
