@@ -7,7 +7,7 @@ import pytest
 
 import tinyseq as ts
 from tinyseq import nn
-from tinyseq.errors import ArgumentError, ShapeError
+from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 from tinyseq.nn import decode, functional as F
 
 START, END, SYMBOLS, LONGEST = 0, 1, 5, 4
@@ -124,6 +124,32 @@ def test_decoding_errors():
         decode.beam_search(step, state, 3, start=0, end=1, max_length=3, beam_size=2, n_best=3)
     with pytest.raises(ArgumentError, match="top_p"):
         decode.filtered(ts.zeros(3), top_p=0.0)
+    with pytest.raises(ArgumentError, match=r"top_k 1\.5"):
+        decode.filtered(ts.zeros(3), top_k=1.5)
+
+
+NAN = float("nan")
+ENOUGH = {"start": 0, "end": 1, "max_length": 2}
+
+
+@pytest.mark.parametrize("write", [decode.greedy, decode.sample, decode.beam_search])
+@pytest.mark.parametrize(
+    ("step", "state", "changed", "error", "words"),
+    [
+        (lambda s, h: (ts.zeros(1, 2, 7), h), None, {}, ShapeError, r"logits \[1, 2, 7\], wanted \(2, V\)"),
+        (lambda s, h: (ts.zeros(3, 7), h), None, {}, ShapeError, r"logits \[3, 7\], wanted \(2, V\)"),
+        (lambda s, h: ts.zeros(2, 7), None, {}, DTypeError, r"wanted a pair \(logits, state\)"),
+        (lambda s, h: (ts.full((2, 7), NAN), h), None, {}, ArgumentError, "NaN"),
+        (None, (ts.zeros(2, 1), (ts.zeros(3, 1), None)), {}, ShapeError, r"state \(1.0\) \[3, 1\].*batch_size 2"),
+        (None, [ts.zeros(2, 1)], {}, ShapeError, "tuples"),
+        (None, None, {"end": None}, ArgumentError, "end None"),
+        (None, None, {"start": -1}, ArgumentError, "start -1"),
+        (None, None, {"max_length": 1.5}, ArgumentError, "max_length 1.5"),
+    ],
+)
+def test_wrong_models_and_numbers_are_told(write, step, state, changed, error, words):
+    with pytest.raises(error, match=words):
+        write(step, state, 2, **(ENOUGH | changed))
 
 
 def model_of(kind):
@@ -189,5 +215,9 @@ def test_encoder_decoder_errors():
     model = model_of(None)
     with pytest.raises(ShapeError, match="EncoderDecoder"):
         model(ts.zeros(6, 2, dtype=ts.int64), ts.zeros(5, 3, dtype=ts.int64))
+    with pytest.raises(DTypeError, match=r"Bridge: got Recurrent, wanted an nn\.Cell"):
+        nn.Bridge(5, nn.Recurrent(nn.GRUCell(3, 4)))
+    with pytest.raises(ShapeError, match="together are 4, wanted 5"):
+        nn.Bridge(5, nn.GRUCell(3, 4))((ts.zeros(2, 4),))
     with pytest.raises(ArgumentError, match="time first"):
         nn.EncoderDecoder(model.source, model.target, model.encoder, model.encoder, model.head)

@@ -15,8 +15,8 @@ from tinyseq.autograd import Tensor, no_grad
 from tinyseq.autograd.creation import full, multinomial, tensor
 from tinyseq.backend import Array
 from tinyseq.core import dtypes
-from tinyseq.errors import ArgumentError
-from tinyseq.nn.state import map_state
+from tinyseq.errors import ArgumentError, DTypeError, ShapeError
+from tinyseq.nn.state import describe_state, map_state, named_leaves
 
 Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
 
@@ -60,10 +60,10 @@ def filtered(logits: Any, temperature: float = 1.0, top_k: int = 0, top_p: float
     ArgumentError
         If a number is out of range.
     """
-    if temperature <= 0 or top_k < 0 or not 0 < top_p <= 1:
+    if temperature <= 0 or not hasattr(top_k, "__index__") or top_k < 0 or not 0 < top_p <= 1:
         raise ArgumentError(
             f"filtered: got temperature {temperature}, top_k {top_k}, top_p {top_p}; wanted a temperature above 0, "
-            "top_k of at least 0, and top_p above 0 and at most 1"
+            "an integer of at least 0 as top_k, and top_p above 0 and at most 1"
         )
     logits = logits / temperature
     if 0 < top_k < logits.shape[-1]:
@@ -78,6 +78,41 @@ def filtered(logits: Any, temperature: float = 1.0, top_k: int = 0, top_p: float
     return logits
 
 
+def _check(name: str, state: Any, batch_size: int, start: int, end: int, max_length: int) -> None:
+    """Raise if what all ways of writing are given cannot be."""
+    for what, value, least in (
+        ("batch_size", batch_size, 1),
+        ("start", start, 0),
+        ("end", end, 0),
+        ("max_length", max_length, 0),
+    ):
+        if not hasattr(value, "__index__") or value < least:
+            raise ArgumentError(f"{name}: got {what} {value!r}, wanted an integer of at least {least}")
+    for path, part in named_leaves(state):
+        if part is not None and (not isinstance(part, Tensor) or part.shape[:1] != (batch_size,)):
+            where = f" ({path})" if path else ""
+            raise ShapeError(
+                f"{name}: got a state{where} {describe_state(part)}, wanted ({batch_size}, ...) for batch_size "
+                f"{batch_size}: a tensor, None, or tuples of them"
+            )
+
+
+def _called(step: Step, symbols: Any, state: Any) -> tuple[Any, Any]:
+    """Return the logits (N, V) of what follows `symbols` (N,), and the next state."""
+    result = step(symbols, state)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise DTypeError(f"step: returned {describe_state(result)}, wanted a pair (logits, state)")
+    logits = result[0]
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != symbols.shape[0]:
+        raise ShapeError(
+            f"step: returned logits {describe_state(logits)}, wanted ({symbols.shape[0]}, V): what follows the last "
+            f"symbol of {symbols.shape[0]} sequences"
+        )
+    if np.isnan(_array(logits)).any():
+        raise ArgumentError("step: returned logits that are NaN, from which nothing can be chosen")
+    return result
+
+
 def greedy(step: Step, state: Any, batch_size: int, *, start: int, end: int, max_length: int) -> list[Hypothesis]:
     """Take the likeliest symbol at each step; return a hypothesis for each of the batch.
 
@@ -89,7 +124,14 @@ def greedy(step: Step, state: Any, batch_size: int, *, start: int, end: int, max
         The symbol that stands before the first, and the one that ends a sequence.
     max_length
         After so many symbols the writing stops.
+
+    Raises
+    ------
+    ArgumentError, ShapeError, DTypeError
+        If a number is out of range, the state does not fit `batch_size`, or `step` returns something else than it
+        should.
     """
+    _check("greedy", state, batch_size, start, end, max_length)
     return _written(step, state, batch_size, start, end, max_length, lambda logits: ops.argmax(logits, -1))
 
 
@@ -117,6 +159,7 @@ def sample(
     generator
         The `Generator` to draw with; by default that of the device.
     """
+    _check("sample", state, batch_size, start, end, max_length)
 
     def drawn(logits: Any) -> Any:
         chances = ops.softmax(filtered(logits, temperature, top_k, top_p), -1)
@@ -134,7 +177,7 @@ def _written(
     symbols = full((batch_size,), start, dtype=dtypes.int64, device=_device_of(state))
     with no_grad():
         for _ in range(max_length):
-            logits, state = step(symbols, state)
+            logits, state = _called(step, symbols, state)
             symbols = choose(logits)
             chosen = _array(symbols)
             total += np.where(live, _array(ops.log_softmax(logits, -1))[np.arange(batch_size), chosen], 0)
@@ -185,6 +228,7 @@ def beam_search(
     ArgumentError
         If a number is out of range.
     """
+    _check("beam_search", state, batch_size, start, end, max_length)
     if not 1 <= n_best <= beam_size or alpha < 0:
         raise ArgumentError(
             f"beam_search: got beam_size {beam_size}, n_best {n_best}, alpha {alpha}; "
@@ -198,7 +242,7 @@ def beam_search(
     symbols = full((batch_size,), start, dtype=dtypes.int64, device=device)
     with no_grad():
         for length in range(1, max_length + 1):
-            logits, state = step(symbols, state)
+            logits, state = _called(step, symbols, state)
             chances = _array(ops.log_softmax(logits, -1)).astype(np.float64)
             rows: list[int] = []
             last: list[int] = []

@@ -12,7 +12,8 @@ from tinyseq.nn.containers import ModuleList
 from tinyseq.nn.layers import Linear
 from tinyseq.nn.module import Module
 from tinyseq.nn.recurrent import Recurrent
-from tinyseq.nn.state import map_state, named_leaves
+from tinyseq.nn.state import describe_state, map_state, named_leaves
+from tinyseq.nn.wrappers import check_cell
 
 
 class Bridge(Module):
@@ -30,12 +31,18 @@ class Bridge(Module):
 
     def __init__(self, size: int, cell: Cell) -> None:
         super().__init__()
-        self._wanted = cell.initial_state(1)
+        self.size = size
+        self._wanted = check_cell("Bridge", cell).initial_state(1)
         self.layers = ModuleList([Linear(size, leaf.shape[-1]) for _, leaf in named_leaves(self._wanted)])
 
     def forward(self, state: Any) -> Any:
         """Return the decoder's state for the encoder's `state`."""
         end = ops.cat([leaf for _, leaf in named_leaves(state)], -1)
+        if end.shape[-1] != self.size:
+            raise ShapeError(
+                f"Bridge: got a state {describe_state(state)}, whose sizes together are {end.shape[-1]}, "
+                f"wanted {self.size}"
+            )
         layers = iter(self.layers)
         return map_state(lambda _: ops.tanh(next(layers)(end)), self._wanted)
 
