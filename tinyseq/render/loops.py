@@ -65,12 +65,13 @@ def find_loops(model: Model) -> Repeats:
     together, looked = _Groups(), set()
     for link in model.links:
         a, b = runs.get(link.source), runs.get(link.target)
-        if a is not None and b is not None and a is not b and (a.number, b.number) not in looked:
-            step = model.items[link.source].step
-            if step is not None and step == model.items[link.target].step:
-                looked.add((a.number, b.number))
-                if a.goes_with(b, step):
-                    together.join(a.number, b.number)
+        if a is None or b is None or a is b:
+            continue
+        step, pair = model.items[link.source].step, (min(a.number, b.number), max(a.number, b.number))
+        if pair not in looked and step is not None and step == model.items[link.target].step:
+            looked.add(pair)
+            if a.goes_with(b, step):
+                together.join(a.number, b.number)
     steps: dict[int, dict[int, list[int]]] = {}
     for i, item in enumerate(model.items):
         if item.step is not None:
@@ -100,17 +101,18 @@ class _Run:
     at: int | None = None
 
     def goes_with(self, other: "_Run", step: int) -> bool:
-        """Whether both are at `step` together, neither going through other steps meanwhile."""
-        if not self._within(other, step) or not other._within(self, step):
+        """Whether both go through the time steps around `step` together, and neither through several in one of both."""
+        early, late = sorted((self, other), key=lambda run: run.spans[step][0])
+        begin, end = early.spans[step]
+        after = min((first for first, _ in early._beside(step) if first > begin), default=end)
+        if any(first < after and last > begin for first, last in late._beside(step)):
             return False
         nested = any(a.path and b.path.startswith(f"{a.path}.") for a, b in ((self, other), (other, self)))
         return nested or (self._first() < other._last() and other._first() < self._last())
 
-    def _within(self, other: "_Run", step: int) -> bool:
-        """Whether `other` has no item of another step between the first and the last of this one's `step`."""
-        first, last = self.spans[step]
-        beside = [other.spans[t] for t in (step - 1, step + 1) if t in other.spans]
-        return all(end < first or begin > last for begin, end in beside)
+    def _beside(self, step: int) -> list[list[int]]:
+        """Return the spans of the steps next to `step`."""
+        return [self.spans[t] for t in (step - 1, step + 1) if t in self.spans]
 
     def _first(self) -> int:
         return next(iter(self.spans.values()))[0]
