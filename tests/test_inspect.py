@@ -1,48 +1,21 @@
 """tinyseq.inspect against `.grad`, finite differences, products written out by hand, and recordings."""
 
 import itertools
-import sys
 
 import numpy as np
 import pytest
 
 import tinyseq as ts
+from tests.inspected import CELLS, MODELS, loss_of, recurrent
 from tinyseq import inspect, nn
 from tinyseq.autograd import engine
-from tinyseq.errors import ArgumentError, GradientError, RenderError
-
-CELLS = {
-    "rnn": lambda i, h: nn.RNNCell(i, h),
-    "lstm": lambda i, h: nn.LSTMCell(i, h),
-    "lstm projected": lambda i, h: nn.LSTMCell(i, h, proj_size=h - 1),
-    "gru": lambda i, h: nn.GRUCell(i, h),
-    "peephole": lambda i, h: nn.PeepholeLSTMCell(i, h),
-    "layer norm": lambda i, h: nn.LayerNormLSTMCell(i, h),
-    "residual": lambda i, h: nn.Residual(nn.GRUCell(h, h)),
-    "stack": lambda i, h: nn.StackedCells([nn.LSTMCell(i, h), nn.GRUCell(h, h)]),
-}
+from tinyseq.errors import ArgumentError
 
 
 @pytest.fixture(autouse=True)
 def _double_precision():
     ts.set_default_dtype(ts.float64)
     ts.manual_seed(0)
-
-
-def recurrent(name, i=3, h=3, **options):
-    return nn.Recurrent(CELLS[name](i, h), **options)
-
-
-def loss_of(model, x, **options):
-    return (model(x, **options)[0] ** 2).sum()
-
-
-MODELS = {name: (lambda name=name: recurrent(name)) for name in CELLS} | {
-    "reverse": lambda: recurrent("gru", reverse=True),
-    "learned start": lambda: recurrent("lstm", learn_initial_state=True),
-    "bidirectional": lambda: nn.Bidirectional(nn.GRUCell(3, 2), nn.LSTMCell(3, 2)),
-    "two layers": lambda: nn.LSTM(3, 2, num_layers=2, bidirectional=True),
-}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -315,106 +288,3 @@ def test_norms_before_and_after_clipping():
     expected = [np.linalg.norm(p.grad.numpy()) for p in model.parameters()]
     np.testing.assert_allclose(clipping.after[1], expected)
     assert clipping.names == tuple(n for n, _ in model.named_parameters())
-
-
-# The explanation
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_term_is_confirmed(name):
-    model, x = MODELS[name](), ts.randn(4, 2, 3)
-    told = inspect.explain_backward(lambda: loss_of(model, x), model)
-    assert told.passed, told.text
-    assert max(c.error for c in told.checks if c.way == "matrices") < 1e-10
-    assert any(c.way == "differences" for c in told.checks)
-    assert "FAILED" not in str(told)
-
-
-def test_the_terms_of_a_loss_at_the_last_step():
-    model, x = recurrent("rnn"), ts.randn(5, 1, 3)
-    loss = model(x)[0][-1].sum()
-    told = inspect.explain_backward(loss, {"W": model.cell.weight_hh})
-    found = inspect.gradient_by_step(loss)
-    np.testing.assert_allclose(told.arriving, found.norms["h"], rtol=1e-12)
-    np.testing.assert_allclose(told.terms["W"][4], inspect.weight_gradient_by_step(loss, model.cell.weight_hh).norms)
-    assert not told.terms["W"][np.tril_indices(4)].any()
-    assert told.direct[:4].tolist() == [0.0] * 4
-
-
-def test_a_wrong_gradient_is_found_out():
-    class Wrong(ts.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.tanh()
-
-        @staticmethod
-        def backward(ctx, g):
-            return g * 0.999
-
-    class Cell(nn.Cell):
-        def step(self, x, state):
-            h = Wrong.apply(x + state.h) * 1.0
-            return h, self.State(h)
-
-    x = ts.randn(3, 1, 2).requires_grad_()
-    told = inspect.explain_backward(lambda: nn.Recurrent(Cell(2, 2))(x)[0].sum())
-    assert not told.passed
-    assert "FAILED" in told.text
-
-
-# Errors and plots
-
-
-def test_errors_say_what_to_do():
-    model, x = recurrent("rnn"), ts.randn(3, 1, 3)
-    loss = loss_of(model, x)
-    with pytest.raises(ArgumentError, match="time step"):
-        inspect.gradient_by_step((ts.randn(3).requires_grad_() ** 2).sum())
-    with pytest.raises(ArgumentError, match="leaf"):
-        inspect.weight_gradient_by_step(loss, x)
-    with pytest.raises(ArgumentError, match="does not depend"):
-        inspect.weight_gradient_by_step(loss, ts.randn(3).requires_grad_())
-    with pytest.raises(ArgumentError, match="wanted a tensor"):
-        inspect.gradient_by_step(3.0)
-    with pytest.raises(ArgumentError, match="loop 4"):
-        inspect.explain_backward(loss, loop=4)
-    with pytest.raises(ArgumentError, match="names"):
-        inspect.gates(model, x, names=["q"])
-    loss.backward()
-    with pytest.raises(GradientError, match="released"):
-        inspect.gradient_by_step(loss)
-
-
-def test_every_result_has_a_plot():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    model, x = recurrent("lstm"), ts.randn(5, 2, 3)
-    loss = loss_of(model, x)
-    found = inspect.gradient_by_step(loss)
-    ax = found.plot()
-    np.testing.assert_array_equal(ax.get_lines()[0].get_ydata(), next(iter(found.norms.values())))
-    assert found.plot(ax, names=["h"], label="again") is ax
-    assert len(ax.get_lines()) == 3
-    split = inspect.weight_gradient_by_step(loss, model.cell.weight_hh)
-    assert [bar.get_height() for bar in split.plot().patches] == split.norms.tolist()
-    shown = inspect.jacobian_norms(loss).plot().get_images()[0].get_array()
-    assert shown.shape == (5, 5)
-    assert len(inspect.gates(model, x).plot(names=["f", "h"])) == 2
-    told = inspect.explain_backward(loss, model)
-    assert told.plot(weight="cell.weight_hh").get_images()
-    loss.backward()
-    clipping = inspect.Clipping(model)
-    for _ in range(2):
-        with clipping:
-            nn.utils.clip_grad_norm_(model.parameters(), 0.1)
-        assert clipping.plot() is not None
-    pyplot.close("all")
-
-
-def test_plots_without_matplotlib_say_what_to_install(monkeypatch):
-    loss = loss_of(recurrent("rnn"), ts.randn(3, 1, 3))
-    found = inspect.gradient_by_step(loss)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(RenderError, match="viz"):
-        found.plot()
