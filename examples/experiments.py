@@ -75,7 +75,7 @@ class Copying:
         return F.cross_entropy(output[-COPIED:].flatten(0, 1), wanted.flatten())
 
 
-def learned(task, cell, updates, seed, *, optimizer=optim.Adam, lr=1e-2, norm=1.0, forget=None, change=None):
+def learned(task, cell, updates, seed, *, optimizer=optim.Adam, lr=1e-2, norm=1.0, forget=None, gain=None):
     """Train a layer on a task; return the losses on new sequences and the norms of the gradient, one an update.
 
     Parameters
@@ -88,8 +88,8 @@ def learned(task, cell, updates, seed, *, optimizer=optim.Adam, lr=1e-2, norm=1.
         The norm at which gradients are clipped; None for not at all.
     forget
         What the bias of an LSTM's forget gate, or of a GRU's update gate, starts with: a number, or one a unit.
-    change
-        What is done to the layer before training.
+    gain
+        If given, the recurrent weights of each gate start as an orthogonal matrix times this.
     """
     ts.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -100,8 +100,8 @@ def learned(task, cell, updates, seed, *, optimizer=optim.Adam, lr=1e-2, norm=1.
             rnn.bias_hh_l0[UNITS : 2 * UNITS] = 0.0
             if cell == "LSTM" and np.ndim(forget):  # what is kept for long is seldom written
                 rnn.bias_ih_l0[:UNITS] = -ts.as_tensor(forget)
-        if change is not None:
-            change(rnn)
+        for row in range(0, len(rnn.weight_hh_l0) if gain else 0, UNITS):
+            rnn.weight_hh_l0[row : row + UNITS] = nn.init.orthogonal_(ts.empty(UNITS, UNITS), gain)
     parameters = [*rnn.parameters(), *head.parameters()]
     updater = optimizer(parameters, lr=lr)
 
@@ -127,13 +127,13 @@ def learned(task, cell, updates, seed, *, optimizer=optim.Adam, lr=1e-2, norm=1.
 
 
 def smooth(losses):
-    """Return the means of 20 losses each."""
+    """Return numbers of updates, and the mean of the 20 losses up to each."""
     window = min(20, len(losses))
-    return np.convolve(losses, np.ones(window) / window, "valid")
+    return np.arange(window, len(losses) + 1), np.convolve(losses, np.ones(window) / window, "valid")
 
 
-def memory(kind, lengths, updates, seed, axis):
-    """Run a kind of task for each length and cell; print the table of losses at the end."""
+def memory(kind, lengths, updates, seed, axis, **options):
+    """Run a kind of task for each length and cell, with options of `learned`; print the losses at the end."""
     print(f"\n{kind.name}: {kind.unit} at the end (knowing nothing: {kind.baseline:.3f}; solved: {kind.solved})")
     print(f"{'steps':<8}" + "".join(f"{cell:>24}" for cell in CELLS))
     for steps, style in zip(lengths, cycle(("-", "--", ":")), strict=False):
@@ -141,29 +141,23 @@ def memory(kind, lengths, updates, seed, axis):
         # For how many steps each unit remembers at first: a gate with bias ln(s) keeps the share s / (s + 1) a step
         spans = np.random.default_rng(seed).uniform(1, steps, UNITS).astype(np.float32)
         for cell, color in zip(CELLS, ("C0", "C1", "C2"), strict=True):
-            losses, _ = learned(kind(steps), cell, updates, seed, forget=None if cell == "RNN" else np.log(spans))
+            forget = None if cell == "RNN" else np.log(spans)
+            losses, _ = learned(kind(steps), cell, updates, seed, forget=forget, **options)
             end = losses[-50:].mean()
             row.append(f"{end:.4f} " + (f"solved at {len(losses):>5}" if end < kind.solved else f"{'not':>15}"))
-            axis.plot(smooth(losses), style, color=color, label=f"{cell}, {steps} steps")
+            axis.plot(*smooth(losses), style, color=color, label=f"{cell}, {steps} steps")
         print(f"{steps:<8}" + "".join(f"{text:>24}" for text in row), flush=True)
     axis.axhline(kind.baseline, color="0.7", zorder=0)
-    axis.set(title=kind.name, xlabel="update", ylabel=kind.unit)
+    axis.set(title=kind.name, xlabel="update", ylabel=kind.unit, xscale="log", ylim=(0, 1.5 * kind.baseline))
     axis.legend(fontsize="small")
 
 
 def clipping(updates, seed, axis):
     """Train an RNN with large recurrent weights with and without clipping; print what becomes of it."""
-
-    def enlarge(rnn):
-        rotation, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(UNITS, UNITS)))
-        rnn.weight_hh_l0.copy_(ts.tensor(1.5 * rotation).float())
-
     print("\nexploding gradient: an RNN with recurrent weights of gain 1.5 on the adding problem of 50 steps, SGD")
     print(f"{'':<16}{'largest norm':>16}{'mean loss':>14}{'loss at the end':>18}")
     for label, norm in (("not clipped", None), ("clipped at 1", 1.0)):
-        losses, norms = learned(
-            Adding(50), "RNN", updates, seed, optimizer=optim.SGD, lr=0.1, norm=norm, change=enlarge
-        )
+        losses, norms = learned(Adding(50), "RNN", updates, seed, optimizer=optim.SGD, lr=0.1, norm=norm, gain=1.5)
         finite = np.isfinite(losses) & np.isfinite(norms)
         lost = "" if finite.all() else f"   not a number from update {finite.argmin()} on"
         largest, mean = norms[finite].max(), losses[finite].mean()
@@ -181,7 +175,7 @@ def forgetting(updates, seed, axis):
         losses, _ = learned(Adding(100), "LSTM", updates, seed, lr=3e-3, forget=bias)
         gate = 1 / (1 + math.exp(-bias))
         print(f"{bias:<8}{gate:>8.2f}{losses[-50:].mean():>18.4f}{len(losses):>10}", flush=True)
-        axis.plot(smooth(losses), label=f"bias {bias:g}")
+        axis.plot(*smooth(losses), label=f"bias {bias:g}")
     axis.set(title="forget bias", xlabel="update", ylabel="mean squared error")
     axis.legend(fontsize="small")
 
@@ -193,15 +187,18 @@ def main():
     parser.add_argument("--only", nargs="+", choices=("adding", "copy", "clipping", "forget"), help="which of them")
     parser.add_argument("--steps", nargs="+", type=int, default=[50], help="lengths for the adding and the copy task")
     parser.add_argument("--updates", type=int, default=4000, help="at most so many for each training")
+    parser.add_argument("--lr", type=float, default=1e-2, help="learning rate of the adding and the copy task")
+    parser.add_argument("--orthogonal", action="store_true", help="start them with orthogonal recurrent weights")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chosen = options.only or ["adding", "copy", "clipping", "forget"]
     lengths, updates = ([10], 8) if options.short else (options.steps, options.updates)
+    start = {"lr": options.lr, "gain": 1.0 if options.orthogonal else None}
     figure, axes = plt.subplots(2, 2, figsize=(12, 8), layout="constrained")
     if "adding" in chosen:
-        memory(Adding, lengths, updates, options.seed, axes[0, 0])
+        memory(Adding, lengths, updates, options.seed, axes[0, 0], **start)
     if "copy" in chosen:
-        memory(Copying, lengths, updates, options.seed, axes[0, 1])
+        memory(Copying, lengths, updates, options.seed, axes[0, 1], **start)
     if "clipping" in chosen:
         clipping(min(updates, 300), options.seed, axes[1, 0])
     if "forget" in chosen:
