@@ -133,6 +133,20 @@ def test_guard_a_written_argument_that_looks_at_the_state():
         compiled(state[:2])
 
 
+def test_guard_an_argument_that_looks_at_a_written_state():
+    state = new(4)
+
+    def function(x):
+        state.mul_(2.0)
+        return x * 1.0
+
+    compiled = ts.compile(function)
+    x = new(2)
+    close(compiled(x), x)
+    with pytest.raises(CaptureError, match="same memory"):
+        compiled(state[:2])
+
+
 def test_guard_a_parameter_that_is_also_an_argument():
     w = new(3, requires_grad=True)
     compiled = ts.compile(lambda x: (x * w).sum())

@@ -273,6 +273,16 @@ def test_samples_make_what_they_say():
     assert floats.max() < 3.0
 
 
+@pytest.mark.parametrize("name", [n for n, o in Op.registry.items() if o.floating and o.differentiable])
+def test_floating_results_of_integers_have_the_default_dtype(name):
+    operation = Op.registry[name]
+    call = getattr(ops, operation.forward.__name__)
+    for sample in operation.samples:
+        inputs = [ts.ones(a.shape, dtype=ts.int64) for a in sample.arrays()]
+        with np.errstate(all="ignore"):
+            assert call(*inputs, **sample.params).dtype == ts.float32
+
+
 @pytest.mark.parametrize("spec", ["", ".3f", "8.2e", "+g"])
 def test_a_tensor_of_one_element_is_formatted_as_its_value(spec):
     x = ts.tensor([1.25], dtype=ts.float64, requires_grad=True)

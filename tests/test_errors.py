@@ -106,6 +106,9 @@ TABLE = {
     "stack: nothing": wrong(lambda t: t.stack([]), (RuntimeError, ValueError), "stack", "at least one"),
     "t: rank": wrong(lambda t: f(t, 2, 3, 4).t(), RuntimeError, "t:", "3", "at most 2"),
     "split: sizes": wrong(lambda t: f(t, 5).split([2, 2]), RuntimeError, "split", r"\[2, 2\]", "5"),
+    "pad: cuts too much": wrong(
+        lambda t: t.nn.functional.pad(f(t, 2, 3), (-2, -2)), RuntimeError, "pad", r"\[-2, -2\]", r"\[2, 3\]"
+    ),
     "item: several": wrong(lambda t: f(t, 2).item(), RuntimeError, "item", r"\[2\]", "single element"),
     "masked index": wrong(lambda t: f(t, 3)[f(t, 4) > 0], IndexError, "index", "4", "3"),
     "put: shapes": wrong(lambda t: f(t, 2, 3).__setitem__(0, f(t, 4)), RuntimeError, r"put|setitem", r"\[4\]|4", "3"),

@@ -171,3 +171,22 @@ def test_backward_in_several_threads_at_once():
         x = leaf(w * k)
         (x @ x).tanh().sum().backward()
         np.testing.assert_array_equal(found[k], values(x.grad))
+
+
+def test_enable_grad_ends_inference_mode_for_its_block():
+    x = leaf(1.0)
+    with ts.inference_mode():
+        with ts.enable_grad():
+            assert not ts.is_inference_mode_enabled()
+            assert (x * 2).requires_grad
+        assert ts.is_inference_mode_enabled()
+        assert not (x * 2).requires_grad
+
+
+@pytest.mark.parametrize("requires_grad", [True, False])
+def test_parts_come_in_order_whether_they_are_recorded_or_not(requires_grad):
+    x = ts.tensor(np.arange(6.0), requires_grad=requires_grad)
+    for parts in (x.chunk(3), x.split(2), x.split([2, 2, 2]), x.reshape(3, 2).unbind(0)):
+        assert [p.tolist() for p in parts] == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    with ts.no_grad():
+        assert [p.tolist() for p in x.chunk(2)] == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]

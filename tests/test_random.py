@@ -130,3 +130,32 @@ def test_no_gradient_flows_through_a_draw():
 def test_errors(call, error):
     with pytest.raises(error):
         call()
+
+
+def test_numbers_like_a_tensor_have_its_shape_and_the_dtype_asked_for():
+    x = ts.zeros(2, 300, dtype=ts.float64)
+    for like in (ts.rand_like, ts.randn_like, ts.ones_like, ts.zeros_like, lambda x, **o: ts.full_like(x, 3, **o)):
+        assert (like(x).shape, like(x).dtype) == ((2, 300), ts.float64)
+        assert like(x, dtype="float32").dtype == ts.float32
+    assert ts.randint_like(x, 5).dtype == ts.float64
+    assert set(ts.randint_like(x, 3, dtype="int64").numpy().flat) == {0, 1, 2}
+    assert set(ts.randint_like(x, 5, 7).numpy().flat) == {5.0, 6.0}
+
+
+def test_normal_numbers_of_means_and_deviations_that_broadcast():
+    ts.manual_seed(0)
+    mean, std = ts.tensor([[0.0], [100.0]]), ts.tensor([1.0, 2.0, 0.0])
+    drawn = ts.normal(mean, std)
+    assert drawn.shape == (2, 3)
+    np.testing.assert_array_equal(drawn[:, 2].numpy(), [0.0, 100.0])
+    assert (drawn[1] > 80).all()
+    assert ts.normal(5.0, ts.zeros(4)).tolist() == [5.0] * 4
+    assert ts.normal(mean, 0.0).tolist() == mean.tolist()
+    assert ts.normal(2.0, 0.0, (3, 1)).tolist() == [[2.0]] * 3
+
+
+@pytest.mark.parametrize("offset", [-1, 0, 2])
+def test_indices_of_triangles_that_are_no_squares(offset):
+    np.testing.assert_array_equal(ts.tril_indices(2, 4, offset).numpy(), np.tril_indices(2, offset, 4))
+    np.testing.assert_array_equal(ts.triu_indices(2, 4, offset).numpy(), np.triu_indices(2, offset, 4))
+    assert ts.triu_indices(2, 4).dtype == ts.int64

@@ -6,9 +6,8 @@ from typing import Any
 
 from tinyseq import ops
 from tinyseq.autograd import Tensor
-from tinyseq.autograd.creation import arange, full, one_hot
+from tinyseq.autograd.creation import arange, one_hot
 from tinyseq.core import dtypes
-from tinyseq.core.shapes import dim_of
 from tinyseq.errors import ArgumentError, DTypeError, ShapeError
 from tinyseq.nn.losses_functional import (
     binary_cross_entropy,
@@ -214,22 +213,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
 
     Negative numbers cut.
     """
-    if mode != "constant" or len(pad) % 2 or len(pad) > 2 * len(input.shape):
-        raise ArgumentError(
-            f"pad: got {tuple(pad)} with mode {mode!r} for {len(input.shape)} dimensions; wanted pairs and 'constant'"
-        )
-    for i, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
-        dim = dim_of(-1 - i, len(input.shape))
-        size = input.shape[dim]
-        input = ops.narrow(input, dim, max(-before, 0), size + min(before, 0) + min(after, 0))
-        shape = list(input.shape)
-        parts = [input]
-        for position, count in ((0, before), (len(parts) + 1, after)):
-            if count > 0:
-                shape[dim] = count
-                parts.insert(position, full(shape, float(value), dtype=input.dtype, device=input.device))
-        input = ops.cat(parts, dim) if len(parts) > 1 else input
-    return input
+    if mode != "constant":
+        raise ArgumentError(f"pad: got mode {mode!r}, wanted 'constant'")
+    return ops.constant_pad(input, pad, value)
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from tinyseq.core import shapes
 from tinyseq.core.op import Value
-from tinyseq.core.shapes import Shape, dim_of
+from tinyseq.core.shapes import Shape, called, dim_of
 from tinyseq.errors import ArgumentError, DimError, ShapeError
 from tinyseq.ops.creation import filled
 from tinyseq.ops.shaping import (
@@ -337,14 +337,14 @@ def _areas(y: Value, x: Value | None, dx: Any, dim: int) -> tuple[Value, int]:
 def constant_pad(input: Value, pad: Sequence[int], value: float = 0.0) -> Value:
     """Return `input` with `value` around it: `pad` names (before, after), from the last dimension on; negative cuts."""
     if len(pad) % 2 or len(pad) > 2 * len(input.shape):
-        raise ArgumentError(f"constant_pad_nd: pad {list(pad)} does not fit {len(input.shape)} dimensions")
+        raise ArgumentError(f"{called()}pad {list(pad)} does not fit {len(input.shape)} dimensions")
     for i in range(len(pad) // 2):
         d = len(input.shape) - 1 - i
         before, after = pad[2 * i], pad[2 * i + 1]
         size = input.shape[d]
         first, last = max(0, -before), size - max(0, -after)
         if last < first or size + before + after < 0:
-            raise ShapeError(f"constant_pad_nd: pad {list(pad)} cuts more than shape {list(input.shape)} has")
+            raise ShapeError(f"{called()}pad {list(pad)} cuts more than shape {list(input.shape)} has")
         input = narrow_(input, dim=d, start=first, stop=last) if (first, last) != (0, size) else input
         ends = [filled(input, _sized(input.shape, d, n), value) if n > 0 else None for n in (before, after)]
         parts = [p for p in (ends[0], input, ends[1]) if p is not None]
