@@ -1,5 +1,6 @@
 """The documentation site: python -m sphinx -W docs docs/_build."""
 
+import inspect
 import re
 from typing import Any
 
@@ -26,6 +27,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_execution_show_tb = True
+nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
@@ -70,11 +72,14 @@ def prepared(app: Any, what: str, name: str, obj: object, options: object, lines
 
 
 def skipped(app: Any, what: str, name: str, obj: object, skip: bool, options: object) -> bool:
-    """Leave out what comes from elsewhere, and on other pages what the first page has."""
-    foreign = not str(getattr(obj, "__module__", "tinyseq")).startswith("tinyseq")
+    """Leave out what comes from elsewhere, modules (which have pages), and on other pages what the first page has."""
+    home = str(getattr(obj, "__module__", "tinyseq"))
     page = app.env.docname
+    foreign = inspect.ismodule(obj) or not home.startswith("tinyseq")
+    foreign = foreign or (home == "tinyseq.errors" and page != "api/errors")
     known = any(obj is vars(tinyseq)[public] for public in tinyseq.__all__)
-    return skip or (what == "module" and (foreign or (page != "api/tinyseq" and known)))
+    whole = page in ("api/tinyseq", "api/linalg", "api/special")
+    return skip or (what == "module" and (foreign or (known and not whole)))
 
 
 def inline_math(writer: Any, node: Any) -> None:
