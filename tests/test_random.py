@@ -147,6 +147,8 @@ def test_normal_numbers_of_means_and_deviations_that_broadcast():
     mean, std = ts.tensor([[0.0], [100.0]]), ts.tensor([1.0, 2.0, 0.0])
     drawn = ts.normal(mean, std)
     assert drawn.shape == (2, 3)
+    noise = (drawn - mean)[:, :2] / std[:2]
+    assert len(set(noise.numpy().flat)) == 4  # one number for each element of the result
     np.testing.assert_array_equal(drawn[:, 2].numpy(), [0.0, 100.0])
     assert (drawn[1] > 80).all()
     assert ts.normal(5.0, ts.zeros(4)).tolist() == [5.0] * 4
