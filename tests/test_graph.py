@@ -340,6 +340,27 @@ def test_operands_of_every_broadcast_shape(shape):
     np.testing.assert_allclose(found, x.numpy() * y.numpy() + 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(37,), (1, 40), (40, 1), (5, 37), (3, 4, 33), (2, 1, 3, 16)])
+def test_sums_of_every_shape(shape, count, monkeypatch):
+    monkeypatch.setattr(threads, "_threads", count)
+    monkeypatch.setattr(threads, "is_worth", lambda total, shares, waits: True)
+    x = ts.tensor(np.random.default_rng(0).standard_normal(shape), dtype="float32")
+    dims = [d for n in range(1, len(shape) + 1) for d in itertools.combinations(range(len(shape)), n)]
+    fewer = [shape[k:] for k in range(1, len(shape) + 1)]
+    capture = Capture()
+    with override(bottom=capture):
+        y = x.exp()  # lies in the arena, where the sum of everything is shared
+        sums = [y.sum(d, keepdim=keep) for d in dims for keep in (False, True)]
+        outputs = [capture.read(v) for v in (*sums, *[y.sum_to_size(s or (1,)) for s in fewer])]
+    graph = capture.graph(outputs)
+    for found, want in zip(Native(graph)([x.payload]), Replay(graph)([x.payload]), strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-5)
+        assert found.shape == want.shape
+    kinds = {job.what for job in Planning(graph, openblas()).jobs if isinstance(job.what, str)}
+    assert kinds == {"rowsum", "colsum"} or len(shape) == 1
+
+
 def test_inputs_may_lie_in_any_order():
     x = ts.tensor(np.arange(12.0).reshape(3, 4), dtype="float32")
     capture = Capture()

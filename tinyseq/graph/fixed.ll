@@ -1,6 +1,6 @@
-; What every program needs besides its kernels. Products call the BLAS that NumPy carries; sums over a row, which
-; normalisation layers take at every step, are ours; threads meet at a barrier; and the driver walks a program of
-; (function, table) pairs, so that a whole training step is one call from Python.
+; What every program needs besides its kernels. Products call the BLAS that NumPy carries; sums over rows, which
+; normalisation layers take at every step, and over columns, which biases take, are ours; threads meet at a barrier; and
+; the driver walks a program of (function, table) pairs, so that a whole training step is one call from Python.
 
 define void @gemm(ptr %t) {
   %f = load ptr, ptr %t
@@ -98,6 +98,61 @@ tbody:
   br label %tail
 rowend:
   store float %s, ptr %qy
+  %r1 = add i64 %r, 1
+  %more = icmp slt i64 %r1, %rows
+  br i1 %more, label %row, label %exit
+exit:
+  ret void
+}
+
+define void @colsum(ptr %t) {
+entry:
+  %rows = load i64, ptr %t
+  %p1 = getelementptr i64, ptr %t, i64 1
+  %cols = load i64, ptr %p1
+  %p2 = getelementptr i64, ptr %t, i64 2
+  %x = load ptr, ptr %p2
+  %p3 = getelementptr i64, ptr %t, i64 3
+  %xs = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %t, i64 4
+  %y = load ptr, ptr %p4
+  %whole = and i64 %cols, -16
+  br label %row
+row:
+  %r = phi i64 [0, %entry], [%r1, %rowend]
+  %ox = mul i64 %r, %xs
+  %qx = getelementptr i8, ptr %x, i64 %ox
+  %fresh = icmp eq i64 %r, 0
+  br label %vec
+vec:
+  %k = phi i64 [0, %row], [%kn, %vbody]
+  %kok = icmp slt i64 %k, %whole
+  br i1 %kok, label %vbody, label %tail
+vbody:
+  %w = getelementptr float, ptr %qx, i64 %k
+  %v = load <16 x float>, ptr %w, align 4
+  %u = getelementptr float, ptr %y, i64 %k
+  %there = load <16 x float>, ptr %u, align 4
+  %before = select i1 %fresh, <16 x float> zeroinitializer, <16 x float> %there
+  %after = fadd <16 x float> %before, %v
+  store <16 x float> %after, ptr %u, align 4
+  %kn = add i64 %k, 16
+  br label %vec
+tail:
+  %j = phi i64 [%whole, %vec], [%jn, %tbody]
+  %jok = icmp slt i64 %j, %cols
+  br i1 %jok, label %tbody, label %rowend
+tbody:
+  %wj = getelementptr float, ptr %qx, i64 %j
+  %vj = load float, ptr %wj
+  %uj = getelementptr float, ptr %y, i64 %j
+  %therej = load float, ptr %uj
+  %beforej = select i1 %fresh, float 0.0, float %therej
+  %afterj = fadd float %beforej, %vj
+  store float %afterj, ptr %uj
+  %jn = add i64 %j, 1
+  br label %tail
+rowend:
   %r1 = add i64 %r, 1
   %more = icmp slt i64 %r1, %rows
   br i1 %more, label %row, label %exit

@@ -146,13 +146,40 @@ class Planning:
             job = self._product(line)
             if job is not None:
                 return job
-        if line.op.name == "sum" and line.out.dtype == _F32 and line.params["dim"] == (len(line.args[0].shape) - 1,):
-            place, out = self.places.of(line.args[0]), self.places.of(line.out)
-            access = _access(place, place.shape)
-            if access is not None and not access[0] and out.contiguous:
-                rows, columns = math.prod(place.shape[:-1]), place.shape[-1]
-                return Job("rowsum", [rows, columns, (place, 0), access[1], (out, 0), 4])
+        if line.op.name in ("sum", "sum_to") and line.out.dtype == line.args[0].dtype == _F32:
+            job = self._sum(line)
+            if job is not None:
+                return job
         return self._on_host(line)
+
+    def _sum(self, line: Line) -> Job | None:
+        """Plan a sum over the last dimension, over leading ones, or over all."""
+        place, out = self.places.of(line.args[0]), self.places.of(line.out)
+        shape, count = place.shape, len(place.shape)
+        if line.op.name == "sum":
+            dims = line.params["dim"]
+        else:
+            dims = tuple(range(count - len(_without_lead(line.params["shape"]))))
+        if (
+            not out.contiguous
+            or not dims
+            or (line.op.name == "sum_to" and _without_lead(line.out.shape) != shape[len(dims) :])
+        ):
+            return None
+        if dims == tuple(range(count)) and place.contiguous:  # by rows first, which is as exact as in pairs
+            block = self.places.new_block(4 * math.prod(shape[:-1]))
+            block.first = block.last = self.position
+            rows = Place(block, 0, shape[:-1], contiguous_strides(shape[:-1], _F32), _F32)
+            self.jobs.append(_row_sums(math.prod(shape[:-1]), shape[-1], place, 4 * shape[-1], rows))
+            return _row_sums(1, math.prod(shape[:-1]), rows, 0, out)
+        if dims == (count - 1,):
+            access = _access(place, shape)
+            if access is not None and not access[0]:
+                return _row_sums(math.prod(shape[:-1]), shape[-1], place, access[1], out)
+        if dims == tuple(range(len(dims))) and place.contiguous:
+            columns = math.prod(shape[len(dims) :])
+            return Job("colsum", [math.prod(shape[: len(dims)]), columns, (place, 0), 4 * columns, (out, 0)])
+        return None
 
     def _product(self, line: Line) -> Job | None:
         a, b = line.args
@@ -185,6 +212,15 @@ class Planning:
             call = functools.partial(_write, line.op.forward, line.params)
         placed = [self.places.of(a) if isinstance(a, Symbol) else a for a in (*operands, line.out)]
         return Job(HostCall(call, tuple(placed)), [])
+
+
+def _row_sums(rows: int, columns: int, x: Place, stride: int, out: Place) -> Job:
+    return Job("rowsum", [rows, columns, (x, 0), stride, (out, 0), 4])
+
+
+def _without_lead(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return `shape` without leading dimensions of size 1."""
+    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
 
 
 def _copy(x: Array, out: Array) -> None:

@@ -85,6 +85,8 @@ def share(what: Any, table: Sequence[Any], shape: Any, worker: int, workers: int
         first, end = _part(table[0], worker, workers)
         operands = [(table[2][0], table[3], 4 * table[1]), (table[4][0], table[5], 4)]
         return _share_rows([end - first, table[1]], operands, first, end, {1})
+    if what == "colsum":
+        return _share_columns(table, worker, workers)
     rows, columns = table[:2]
     places = [(table[i][0], table[i + 1]) for i in range(2, len(table), 2)]
     stores = {step.store for step in what.steps if step.store >= 0}
@@ -121,6 +123,18 @@ def _share_rows(
             span = (begin, begin + (end - first - 1) * stride + width)
             (touched.writes if i in stores else touched.reads).append(span)
     return table, touched
+
+
+def _share_columns(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
+    """Return a share of the columns of a sum over rows."""
+    rows, columns, (x, _), stride, (out, _) = table
+    first, end = _part(columns, worker, workers)
+    if first == end:
+        return None
+    begin, into = _at(x) + 4 * first, _at(out) + 4 * first
+    reads = [(begin, begin + (rows - 1) * stride + 4 * (end - first))] if x.block.input is None else []
+    part = [rows, end - first, (x, 4 * first), stride, (out, 4 * first)]
+    return part, Touched(reads, [(into, into + 4 * (end - first))])
 
 
 def _share_product(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
