@@ -178,7 +178,7 @@ def tell_names(options, axis):
     labels, (names, origins), (tested, truth) = surnames(options.seed)
     if options.choose:
         return choose("names", names, *encoded(names), origins, seeds=(1,))
-    model = train("names", *encoded(names), origins, **SETTINGS["names"] | ({"updates": 60} if options.short else {}))
+    model = train("names", *encoded(names), origins, **SETTINGS["names"] | ({"updates": 20} if options.short else {}))
     commonest = np.bincount(origins).argmax()
     guesses = {
         "network": chances(model, *encoded(tested)).argmax(1),
