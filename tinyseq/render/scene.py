@@ -1,5 +1,6 @@
 """A part of a graph on its way to a picture: spots to place, wires between them, and what an engine said of both."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,8 @@ class Scene:
                     s.attr(rank=rank)
                     for key in keys:
                         s.node(key)
-        for i, w in enumerate(self.wires):
+        alone, above = Counter(w.b for w in self.wires), "n" if self.rankdir == "TB" else "w"
+        for i, w in enumerate(self.wires):  # arrows to neighbours that cross would meet if they aimed at corners
             more = {"dir": "back", "arrowtail": "vee"} if self.backward else {}
             if w.curve.missing:
                 more["style"] = "dashed"
@@ -76,8 +78,8 @@ class Scene:
                 more["constraint"] = "false"
             if w.ports[0]:
                 more["tailport"] = w.ports[0]
-            if w.ports[1]:
-                more["headport"] = w.ports[1]
+            if w.ports[1] or alone[w.b] == 1:
+                more["headport"] = w.ports[1] or above
             g.edge(w.a, w.b, id=f"e{i}", **more)
         return str(g.source)
 
