@@ -361,6 +361,21 @@ def test_sums_of_every_shape(shape, count, monkeypatch):
     assert kinds == {"rowsum", "colsum"} or len(shape) == 1
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(16, 16), (1, 40), (40, 1), (17, 33), (50, 7)])
+def test_transposed_copies_of_every_shape(shape, count, monkeypatch):
+    monkeypatch.setattr(threads, "_threads", count)
+    monkeypatch.setattr(threads, "is_worth", lambda total, shares, waits: True)
+    x = ts.tensor(np.random.default_rng(0).standard_normal(shape), dtype="float32")
+    capture = Capture()
+    with override(bottom=capture):
+        outputs = [capture.read(v.T.clone()) for v in (x, x.exp(), x.exp()[:, : shape[1] // 2 + 1])]
+    graph = capture.graph(outputs)
+    for found, want in zip(Native(graph)([x.payload]), Replay(graph)([x.payload]), strict=True):
+        np.testing.assert_allclose(found, want, rtol=1e-6)
+    assert 1 in shape or "transpose" in {job.what for job in Planning(graph, openblas()).jobs if type(job.what) is str}
+
+
 def test_inputs_may_lie_in_any_order():
     x = ts.tensor(np.arange(12.0).reshape(3, 4), dtype="float32")
     capture = Capture()

@@ -26,7 +26,7 @@ class Compiler:
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self.machine)
         self.addresses: dict[Any, int] = {}
         fixed = importlib.resources.files("tinyseq.graph").joinpath("fixed.ll").read_text()
-        self._add(fixed, ["gemm", "gemv", "rowsum", "colsum", "barrier", "run"])
+        self._add(fixed, ["gemm", "gemv", "rowsum", "colsum", "transpose", "barrier", "run"])
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.addresses["run"])
 
     def _add(self, text: str, names: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 ; What every program needs besides its kernels. Products call the BLAS that NumPy carries; sums over rows, which
-; normalisation layers take at every step, and over columns, which biases take, are ours; threads meet at a barrier; and
-; the driver walks a program of (function, table) pairs, so that a whole training step is one call from Python.
+; normalisation layers take at every step, and over columns, which biases take, are ours, and so are row-major copies of
+; transposed weights; threads meet at a barrier; and the driver walks a program of (function, table) pairs, so that a
+; whole training step is one call from Python.
 
 define void @gemm(ptr %t) {
   %f = load ptr, ptr %t
@@ -156,6 +157,62 @@ rowend:
   %r1 = add i64 %r, 1
   %more = icmp slt i64 %r1, %rows
   br i1 %more, label %row, label %exit
+exit:
+  ret void
+}
+
+define void @transpose(ptr %t) {
+entry:
+  %rows = load i64, ptr %t
+  %p1 = getelementptr i64, ptr %t, i64 1
+  %cols = load i64, ptr %p1
+  %p2 = getelementptr i64, ptr %t, i64 2
+  %x = load ptr, ptr %p2
+  %p3 = getelementptr i64, ptr %t, i64 3
+  %xs = load i64, ptr %p3
+  %p4 = getelementptr i64, ptr %t, i64 4
+  %y = load ptr, ptr %p4
+  %p5 = getelementptr i64, ptr %t, i64 5
+  %ys = load i64, ptr %p5
+  br label %band
+band:
+  %rb = phi i64 [0, %entry], [%re, %bandend]
+  %rn = add i64 %rb, 16
+  %rfit = icmp slt i64 %rn, %rows
+  %re = select i1 %rfit, i64 %rn, i64 %rows
+  br label %tile
+tile:
+  %cb = phi i64 [0, %band], [%ce, %tileend]
+  %cn = add i64 %cb, 16
+  %cfit = icmp slt i64 %cn, %cols
+  %ce = select i1 %cfit, i64 %cn, i64 %cols
+  br label %row
+row:
+  %r = phi i64 [%rb, %tile], [%r1, %rowend]
+  %oy = mul i64 %r, %ys
+  %qy = getelementptr i8, ptr %y, i64 %oy
+  %qx = getelementptr float, ptr %x, i64 %r
+  br label %element
+element:
+  %c = phi i64 [%cb, %row], [%c1, %element]
+  %ox = mul i64 %c, %xs
+  %from = getelementptr i8, ptr %qx, i64 %ox
+  %v = load float, ptr %from
+  %to = getelementptr float, ptr %qy, i64 %c
+  store float %v, ptr %to
+  %c1 = add i64 %c, 1
+  %cmore = icmp slt i64 %c1, %ce
+  br i1 %cmore, label %element, label %rowend
+rowend:
+  %r1 = add i64 %r, 1
+  %rmore = icmp slt i64 %r1, %re
+  br i1 %rmore, label %row, label %tileend
+tileend:
+  %tmore = icmp slt i64 %ce, %cols
+  br i1 %tmore, label %tile, label %bandend
+bandend:
+  %bmore = icmp slt i64 %re, %rows
+  br i1 %bmore, label %band, label %exit
 exit:
   ret void
 }

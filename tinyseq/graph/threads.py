@@ -85,6 +85,8 @@ def share(what: Any, table: Sequence[Any], shape: Any, worker: int, workers: int
         first, end = _part(table[0], worker, workers)
         operands = [(table[2][0], table[3], 4 * table[1]), (table[4][0], table[5], 4)]
         return _share_rows([end - first, table[1]], operands, first, end, {1})
+    if what == "transpose":
+        return _share_transpose(table, worker, workers)
     if what == "colsum":
         return _share_columns(table, worker, workers)
     rows, columns = table[:2]
@@ -123,6 +125,18 @@ def _share_rows(
             span = (begin, begin + (end - first - 1) * stride + width)
             (touched.writes if i in stores else touched.reads).append(span)
     return table, touched
+
+
+def _share_transpose(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
+    """Return a share of the rows of a transposed copy, which are columns of what is copied."""
+    rows, columns, (x, _), stride, (out, _), wide = table
+    first, end = _part(rows, worker, workers)
+    if first == end:
+        return None
+    begin, into = _at(x) + 4 * first, _at(out) + wide * first
+    reads = [(begin, begin + (columns - 1) * stride + 4 * (end - first))] if x.block.input is None else []
+    part = [end - first, columns, (x, 4 * first), stride, (out, wide * first), wide]
+    return part, Touched(reads, [(into, into + (end - first - 1) * wide + 4 * columns)])
 
 
 def _share_columns(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
