@@ -341,7 +341,7 @@
   theme(dark.matches ? "dark" : "light");
   dark.addEventListener("change", () => theme(dark.matches ? "dark" : "light"));
   const actions = {
-    first: () => go(0), prev: () => go(k - 1), play, next: () => go(k + 1), last: () => go(N), backward: () => go(F + 1),
+    first: () => go(0), prev: () => go(k - 1), play, next: () => go(k + 1), last: () => go(N), backward: () => { if (N > F) go(F + 1); },
     fit, theme: () => theme(root.dataset.theme === "dark" ? "light" : "dark"),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", (e) => {
@@ -349,6 +349,7 @@
     if (id !== "play") stop();
     action();
   });
+  $("backward").disabled = N === F;
   $("slider").max = N;
   $("slider").addEventListener("input", (e) => { stop(); go(+e.target.value); });
   $("find").addEventListener("input", () => search(false));
