@@ -20,23 +20,29 @@ def pytest_configure(config):
 
 @pytest.fixture
 def pairs():
-    """Time two functions in turn, so that what disturbs the machine disturbs both; returns lists of seconds."""
+    """Time two functions in turn, so that what disturbs the machine disturbs both; returns lists of seconds.
 
-    def measure(ours, theirs, seconds=4.0, least=5):
+    `pause` seconds before each: threads of one library, which wait for work on a core of their own, go to sleep then.
+    """
+
+    def measure(ours, theirs, seconds=4.0, least=5, pause=0.0):
         for _ in range(10):  # past the calls at which a compiled function is checked again
             ours()
         theirs()
         times = []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(times) < least:
-            begin = time.perf_counter()
-            ours()
-            between = time.perf_counter()
-            theirs()
-            times.append((between - begin, time.perf_counter() - between))
+            times.append((timed(ours, pause), timed(theirs, pause)))
         return times
 
     return measure
+
+
+def timed(function, pause):
+    time.sleep(pause)
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
 
 
 @pytest.fixture
