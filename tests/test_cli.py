@@ -224,6 +224,16 @@ def test_the_step_that_selftest_times_has_gradients():
     assert [w.grad.shape for w in step.weights] == [(20, 4), (20, 5), (20,)]
 
 
+def test_selftest_times_a_step_as_it_is_and_compiled(cuda, monkeypatch, capsys):
+    monkeypatch.setattr(selftest, "check_all", lambda device: [])
+    monkeypatch.setattr(selftest, "BENCH_SHAPES", ((3, 2, 4, 5),))
+    monkeypatch.setattr(selftest, "BENCH_SECONDS", 0.0)
+    main(["selftest", "--device", cuda, "--bench"])
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("3, 2, 4, 5"))
+    assert row.count(" ms") == 2
+    assert all(float(word) > 0 for word in row.split() if "." in word)
+
+
 def test_a_command_is_needed(capsys):
     with pytest.raises(SystemExit, match="2"):
         main([])

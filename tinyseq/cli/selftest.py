@@ -12,6 +12,7 @@ from tinyseq import ops
 from tinyseq.autograd.creation import randn, zeros
 from tinyseq.autograd.tensor import Tensor
 from tinyseq.backend import Device, as_device, namespace_on
+from tinyseq.compile import compile
 from tinyseq.core.op import Op
 from tinyseq.ops.random import Generator
 from tinyseq.testing import check_all
@@ -46,11 +47,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _bench(device: Device) -> None:
-    """Print the time of an LSTM training step, written as a Python loop over operations."""
+    """Print the time of an LSTM training step, written as a Python loop over operations, as it is and compiled."""
     print(f"LSTM training step on {device}, float32: forward, backward, gradients of three parameters")
-    print(f"{'T, B, I, H':<20}{'eager':>10}")
+    print(f"{'T, B, I, H':<20}{'eager':>10}{'compiled':>13}")
     for shape in BENCH_SHAPES:
-        print(f"{', '.join(map(str, shape)):<20}{_median_ms(LSTMStep(*shape, device), device):>7.2f} ms", flush=True)
+        step = LSTMStep(*shape, device)
+        eager, compiled = _median_ms(step, device), _median_ms(compile(lambda step=step: step()), device)
+        print(f"{', '.join(map(str, shape)):<20}{eager:>7.2f} ms{compiled:>10.2f} ms", flush=True)
 
 
 class LSTMStep:
