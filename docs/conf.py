@@ -78,6 +78,7 @@ def skipped(app: Any, what: str, name: str, obj: object, skip: bool, options: ob
     foreign = inspect.ismodule(obj) or not home.startswith("tinyseq")
     foreign = foreign or (home == "tinyseq.errors" and page != "api/errors")
     known = any(obj is vars(tinyseq)[public] for public in tinyseq.__all__)
+    skip = skip or str(obj.__doc__).startswith("Alias for field number")  # the class says what its fields are
     whole = page in ("api/tinyseq", "api/linalg", "api/special")
     return skip or (what == "module" and (foreign or (known and not whole)))
 
