@@ -22,27 +22,30 @@ def pytest_configure(config):
 def pairs():
     """Time two functions in turn, so that what disturbs the machine disturbs both; returns lists of seconds.
 
-    `pause` seconds before each: threads of one library, which wait for work on a core of their own, go to sleep then.
+    With `apart` each runs some steps in a row after a pause: one library's threads, which wait for work awake and on a
+    core of their own, are asleep by then and do not disturb the other's.
     """
 
-    def measure(ours, theirs, seconds=4.0, least=5, pause=0.0):
+    def measure(ours, theirs, seconds=4.0, least=5, apart=False):
         for _ in range(10):  # past the calls at which a compiled function is checked again
             ours()
         theirs()
         times = []
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(times) < least:
-            times.append((timed(ours, pause), timed(theirs, pause)))
+            times.append((timed(ours, apart), timed(theirs, apart)))
         return times
 
     return measure
 
 
-def timed(function, pause):
-    time.sleep(pause)
+def timed(function, apart):
+    rounds = 5 if apart else 1
+    time.sleep(0.02 if apart else 0.0)
     begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
+    for _ in range(rounds):
+        function()
+    return (time.perf_counter() - begin) / rounds
 
 
 @pytest.fixture

@@ -77,9 +77,9 @@ def test_two_cores(shape, pairs, row, benchmark, monkeypatch):
     monkeypatch.setattr(threads, "_threads", 2)
     ours, _ = cells.compiled("lstm", shape)
     torch.set_num_threads(2)
-    times = pairs(ours, cells.torch_kernel(shape), pause=0.02)
+    times = pairs(ours, cells.torch_kernel(shape), apart=True)
     against_kernel = row(f"2 cores {named(shape)}", times, "nn.LSTM, 2 cores", TWO_CORES[shape])
-    against_itself = row(f"2 cores {named(shape)}", pairs(ours, alone, pause=0.02), "itself, 1 core", 0.65)
+    against_itself = row(f"2 cores {named(shape)}", pairs(ours, alone, apart=True), "itself, 1 core", 0.65)
     benchmark.pedantic(ours, rounds=3)
     assert against_kernel <= TWO_CORES[shape]
     assert against_itself <= 0.65
