@@ -189,6 +189,9 @@ class _Watched:
         self.count = 0
 
     def add(self, spans: Sequence[tuple[int, int]]) -> None:
+        if self.count + len(spans) > self.bounds.shape[1]:
+            more = np.zeros((2, self.count + len(spans)), np.int64)
+            self.bounds = np.concatenate([self.bounds, more], 1)
         for begin, end in spans:
             self.bounds[:, self.count] = begin, end
             self.count += 1
