@@ -51,6 +51,7 @@ define void @gemv(ptr %t) {
   ret void
 }
 
+; A row is summed in parts of 2048 elements, because rounding errors grow with the length of a sum.
 define void @rowsum(ptr %t) {
 entry:
   %rows = load i64, ptr %t
@@ -71,20 +72,31 @@ row:
   %qx = getelementptr i8, ptr %x, i64 %ox
   %oy = mul i64 %r, %ys
   %qy = getelementptr i8, ptr %y, i64 %oy
+  br label %part
+part:
+  %kp = phi i64 [0, %row], [%k, %partend]
+  %total = phi <16 x float> [zeroinitializer, %row], [%total1, %partend]
+  %kend = add i64 %kp, 2048
+  %kfit = icmp slt i64 %kend, %cols
+  %limit = select i1 %kfit, i64 %kend, i64 %cols
   br label %vec
 vec:
-  %k = phi i64 [0, %row], [%kn, %vbody]
-  %acc = phi <16 x float> [zeroinitializer, %row], [%acc1, %vbody]
+  %k = phi i64 [%kp, %part], [%kn, %vbody]
+  %acc = phi <16 x float> [zeroinitializer, %part], [%acc1, %vbody]
   %kn = add i64 %k, 16
-  %kok = icmp sle i64 %kn, %cols
-  br i1 %kok, label %vbody, label %fold
+  %kok = icmp sle i64 %kn, %limit
+  br i1 %kok, label %vbody, label %partend
 vbody:
   %w = getelementptr float, ptr %qx, i64 %k
   %v = load <16 x float>, ptr %w, align 4
   %acc1 = fadd <16 x float> %acc, %v
   br label %vec
+partend:
+  %total1 = fadd <16 x float> %total, %acc
+  %kmore = icmp sle i64 %kn, %cols
+  br i1 %kmore, label %part, label %fold
 fold:
-  %s0 = call reassoc float @llvm.vector.reduce.fadd.v16f32(float 0.0, <16 x float> %acc)
+  %s0 = call reassoc float @llvm.vector.reduce.fadd.v16f32(float 0.0, <16 x float> %total1)
   br label %tail
 tail:
   %j = phi i64 [%k, %fold], [%jn, %tbody]
