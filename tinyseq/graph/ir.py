@@ -46,6 +46,7 @@ class Const:
     """An array that is part of the program."""
 
     __slots__ = ("array",)
+    line: "Line | None" = None  # no line makes it
 
     def __init__(self, array: Array) -> None:
         self.array = array

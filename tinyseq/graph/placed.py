@@ -27,10 +27,12 @@ class Placed:
         self.arena = _aligned(self.size)
         for place, value in planned.constants:
             self._array(place)[...] = value
-        self.inputs: list[Any] = [None] * len(graph.inputs)
+        self.inputs: list[Any] = [*[None] * len(graph.inputs), *planned.arrays]
         self.outputs = planned.outputs
         self.looking: dict[int, list[tuple[list[Any], int, Place]]] = {}  # views of inputs, which may move
         self.steps = self._steps(planned)
+        for k in range(len(graph.inputs), len(self.inputs)):
+            self._move(k)
 
     def _steps(self, planned: Planning) -> list[tuple[Callable[..., Any], list[Any]]]:
         """Return what runs, each with its operands."""
@@ -68,7 +70,7 @@ class Placed:
         with np.errstate(all="ignore"):
             for call, operands in self.steps:
                 call(*operands)
-        return [self._array(out).copy() if isinstance(out, Place) else out for out in self.outputs]
+        return [(self._array(out) if isinstance(out, Place) else np.asarray(out)).copy() for out in self.outputs]
 
     def explain(self) -> list[str]:
         """Return in words what was planned."""

@@ -11,9 +11,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from tinyseq.backend import Array
 from tinyseq.core.dtypes import DType
 from tinyseq.core.shapes import Shape
-from tinyseq.graph.ir import Graph, Line, Symbol
+from tinyseq.graph.ir import Const, Graph, Line, Symbol
 
 ALIGNMENT = 64
 
@@ -91,7 +94,10 @@ class Joins:
         """Put the members of a `cat` along the first dimension in a row."""
         parts = line.args
         first = {part: i for i, part in reversed(list(enumerate(parts)))}  # the first of those that come twice
-        bad = {i for i, part in enumerate(parts) if not can_move(part) or first[part] != i}
+        alone = len(parts) == 1  # nothing binds it to that place: a later claim would move it
+        bad = {
+            i for i, part in enumerate(parts) if alone or not can_move(part) or part in self.free or first[part] != i
+        }
         for i, part in enumerate(parts):
             if i in bad:
                 continue
@@ -142,12 +148,14 @@ class Joins:
         if line.op.name != "reshape":
             return False
         x = line.args[0]
+        if _drop_ones(x.shape) == _drop_ones(line.out.shape):
+            return False
         while x.line is not None and x.line.op.name in VIEWS:
             name = x.line.op.name
             if name in ("permute", "broadcast_to") or (name != "reshape" and x.line.params["dim"] != 0):
-                return _drop_ones(x.shape) != _drop_ones(line.out.shape)
+                return True
             x = x.line.args[0]
-        return x in self.inside and _drop_ones(x.shape) != _drop_ones(line.out.shape)
+        return x in self.inside
 
     def chain(self, symbol: Symbol) -> list[Symbol]:
         """Return the values that must lie in a row with `symbol`, in order."""
@@ -160,12 +168,14 @@ class Joins:
 
 
 class Places:
-    """The place of every value of a program."""
+    """The place of every value of a program; `arrays` are constants that it looks at, which come after its inputs."""
 
     def __init__(self, graph: Graph, joins: Joins) -> None:
         self.joins = joins
         self.blocks: list[Block] = []
-        self.known: dict[Symbol, Place] = {}
+        self.known: dict[Symbol | Const, Place] = {}
+        self.arrays: list[Array] = []
+        self.inputs = len(graph.inputs)
         for i, s in enumerate(graph.inputs):
             block = Block(size_in_bytes(s), i)
             self.known[s] = Place(block, 0, s.shape, contiguous_strides(s.shape, s.dtype), s.dtype)
@@ -178,7 +188,7 @@ class Places:
 
     def of(self, symbol: Symbol) -> Place:
         """Return where `symbol` lies, deciding it now if need be."""
-        stack = [symbol]
+        stack: list[Symbol | Const] = [symbol]
         while stack:
             s = stack[-1]
             if s in self.known:
@@ -189,8 +199,13 @@ class Places:
                 stack.append(waits)
         return self.known[symbol]
 
-    def _decide(self, s: Symbol) -> Symbol | None:
+    def _decide(self, s: Symbol | Const) -> Symbol | Const | None:
         """Place `s`, or return the value that must be placed before."""
+        if isinstance(s, Const):
+            block = Block(s.array.nbytes, self.inputs + len(self.arrays))
+            self.arrays.append(np.ascontiguousarray(s.array))
+            self.known[s] = Place(block, 0, s.shape, contiguous_strides(s.shape, s.dtype), s.dtype)
+            return None
         line = s.line
         assert line is not None
         name = line.op.name

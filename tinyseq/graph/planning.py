@@ -47,6 +47,8 @@ class Planning:
         What runs, in order.
     constants
         Places that hold one number for good, with the number.
+    arrays
+        Constants that views look at: as inputs after those of the program.
     outputs
         The place of each output, or the value itself.
     size
@@ -70,7 +72,7 @@ class Planning:
                 constant.append(item)
                 continue
             if isinstance(item, list):
-                self.jobs.append(self._kernel_job(item))
+                self.jobs.extend(self._kernel_jobs(item))
             else:
                 self._use(self.places.of(v) for v in (*item.args, item.out) if isinstance(v, Symbol))
                 self.jobs.append(self._on_host(item) if library is None else self._job(item))
@@ -84,6 +86,7 @@ class Planning:
             self.places.of(o) if isinstance(o, Symbol) else o.array if isinstance(o, Const) else o
             for o in graph.outputs
         ]
+        self.arrays = self.places.arrays
         self.size = self.places.arrange()
 
     def _use(self, places: Iterable[Place]) -> None:
@@ -94,7 +97,8 @@ class Planning:
                 block.first = self.position
             block.last = self.position
 
-    def _kernel_job(self, cluster: list[Line]) -> Job:
+    def _kernel_jobs(self, cluster: list[Line]) -> list[Job]:
+        """Plan a kernel, between copies of what no kernel can reach as it lies."""
         shape = cluster[0].out.shape
         users, made = self.schedule.users, dict.fromkeys([line.out for line in cluster])
         read = [a for line in cluster for a in line.args if type(a) is Symbol and a not in made]
@@ -103,13 +107,19 @@ class Planning:
         self._use(reached.values())
         flat = all(p.contiguous and p.shape == shape for p in reached.values())
         rows, columns = (1, math.prod(shape)) if flat else (math.prod(shape[:-1]), shape[-1])
+        before: list[Job] = []
+        after: list[Job] = []
         table: list[Any] = [rows, columns]
         operands: list[Operand] = []
         number: dict[Symbol, int] = {}
         for s, place in reached.items():
             access = (False, 0) if flat else _access(place, shape)
             if access is None:
-                place = self._copied(place)
+                lies, place = place, self._row_major(place)
+                if s in made:
+                    after.append(Job(HostCall(_copy, (place, lies)), []))
+                else:
+                    before.append(Job(HostCall(_copy, (lies, place)), []))
                 access = _access(place, shape)
                 assert access is not None
             number[s] = len(operands)
@@ -131,17 +141,17 @@ class Planning:
             kind = "f" if line.out.dtype == _F32 else "b"
             steps.append(Step(line.op.expr or "", named, kind, number.get(line.out, -1)))
         kernel = Kernel(tuple(operands), tuple(steps))
-        return Job(kernel, table, shape)
+        return [*before, Job(kernel, table, shape), *after]
 
-    def _copied(self, place: Place) -> Place:
-        """Return a row-major copy of a value that no kernel can read as it lies."""
+    def _row_major(self, place: Place) -> Place:
+        """Return a place for a row-major copy, which is needed for the present job only."""
         block = self.places.new_block(math.prod(place.shape) * place.dtype.itemsize)
         block.first = block.last = self.position
-        copy = Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
-        self.jobs.append(Job(HostCall(_copy, (place, copy)), []))
-        return copy
+        return Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
 
     def _job(self, line: Line) -> Job:
+        if not all(type(a) is Symbol for a in line.args):
+            return self._on_host(line)
         if line.op.name == "matmul":
             job = self._product(line)
             if job is not None:
@@ -211,7 +221,8 @@ class Planning:
             call = ufunc
             floats = [a.dtype for a in line.args if isinstance(a, Symbol) and a.dtype.kind == "f"]
             if floats:  # NumPy takes twice as long to convert a Python number
-                operands = [np.array(a, floats[0]) if isinstance(a, NUMBERS) else a for a in operands]
+                with np.errstate(over="ignore"):  # a large number is infinity in float16
+                    operands = [np.array(a, floats[0]) if isinstance(a, NUMBERS) else a for a in operands]
         else:
             call = functools.partial(_write, line.op.forward, line.params)
         placed = [self.places.of(a) if isinstance(a, Symbol) else a for a in (*operands, line.out)]

@@ -24,14 +24,23 @@ class Replay:
             return -len(constants)
 
         self.steps = []
+        looks_at: dict[int, int] = {}  # whose memory a view shares
         for line in graph:
             args = [slot(a) for a in line.args]
-            slots[line.out] = len(slots)
-            self.steps.append((line.op.forward, args, line.params, slots[line.out]))
+            out = slots[line.out] = len(slots)
+            self.steps.append((line.op.forward, args, line.params, out))
+            if line.op.view:
+                looks_at[out] = looks_at.get(args[0], args[0])
         self.outputs = [slot(o) for o in graph.outputs]
-        # Equal lines have become one, but each output is an array of its own
-        first = {o: k for k, o in reversed(list(enumerate(self.outputs)))}
-        self.repeated = [k for k, o in enumerate(self.outputs) if first[o] != k]
+        # Lines may have become one, or views, or the inputs that they were made of, but each output is an array of its
+        # own
+        taken = set(range(len(graph.inputs)))
+        self.shared = []
+        for k, o in enumerate(self.outputs):
+            source = looks_at.get(o, o)
+            if source < 0 or source in taken:
+                self.shared.append(k)
+            taken.add(source)
         self.constants = [value for _, value in constants]
         self.count = len(slots)
         self.on_host = all(line.out.device in (None, CPU) for line in graph)
@@ -50,7 +59,7 @@ class Replay:
                 for dead in free:
                     values[dead] = None
         results = [values[o] if o >= 0 else constants[-o - 1] for o in self.outputs]
-        for k in self.repeated:
+        for k in self.shared:
             results[k] = results[k].copy()
         return results
 
