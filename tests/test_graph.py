@@ -11,10 +11,11 @@ import tinyseq as ts
 from tinyseq import nn
 from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, openblas
 from tinyseq.core.dispatch import override
-from tinyseq.graph import Capture, Graph, threads
+from tinyseq.graph import Capture, Graph, placed, threads
 from tinyseq.graph.kernels import Kernel
 from tinyseq.graph.native import Native, can_run
 from tinyseq.graph.passes import PASSES, improve
+from tinyseq.graph.placed import Placed
 from tinyseq.graph.places import ALIGNMENT, Block, Joins, Place, Places
 from tinyseq.graph.planning import HostCall, Planning
 from tinyseq.graph.replay import Replay
@@ -112,6 +113,46 @@ def crossed(x):
     return ts.stack([square[0], square[:, 1], square[2]])
 
 
+def joined_in_the_middle(x):
+    """Return a join whose parts lie there in stretches that no kernel can walk."""
+    y = x.reshape(3, 2, 2)
+    return ts.cat([y.exp(), y.tanh()[:, :1] * 2.0], 1) + 1.0
+
+
+def joined_again(x):
+    """Return joins whose parts are joins, alone or with others."""
+    y = ts.cat([x * 2.0, x.exp()])
+    return ts.cat([y, x.tanh()]), ts.cat([ts.cat([x.exp(), x.tanh()], 1)]), ts.cat([ts.cat([x + 1.0]), x.tanh()], 1)
+
+
+def alone_and_in_columns(x):
+    """Return a value that is joined with nothing, and beside another one."""
+    y = x.exp()
+    return ts.cat([y]) * 2.0, ts.cat([y, x.tanh()], 1)
+
+
+def one_times(x):
+    """Return slices of a product that is one of its factors, a join."""
+    y = ts.cat([x + 1.0, x.tanh()]) * ts.ones(6, 4)
+    z = y + y
+    return z[:3].exp() + z[3:]
+
+
+def many_matrices(x):
+    """Return a product with very many joined matrices, of a value that is transposed within each."""
+    left = x.reshape(1, 4, 3).expand(2100, 4, 3) * 2.0
+    return left.transpose(1, 2) @ ts.cat([left[1:] * 3.0, left[:1].exp()])
+
+
+def of_arrays(x):
+    """Return values that are computed from arrays, which are no tensors."""
+    a = np.arange(12, dtype=np.float32).reshape(3, 4)
+    y = x.clone()
+    y.assign(a)
+    seen = x.reshape(12) + ts.reshape(a, (12,)), x[0] * ts.narrow(a, 0, 1, 1)[0], x + ts.sum(a, dim=0)
+    return *seen, y.T.clone(), y.sum(0), ts.matmul(a, x.T) + ts.matmul(a + 1, x.T)
+
+
 TEMPTING = {  # to a pass that shares or drops too much
     "two zeros": lambda x: (x / 0.0, x / -0.0),
     "ones of a larger shape": lambda x: x[:1] * ts.ones(3, 4),
@@ -121,22 +162,42 @@ TEMPTING = {  # to a pass that shares or drops too much
     "a join of parts in another order": lambda x: ts.cat([x[:, 2:], x[:, :2]], 1),
     "a stack of rows seen as columns": lambda x: ts.stack([x[0], x[1], x[2]], 1),
     "a stack of rows and columns": crossed,
+    "a join along a dimension in the middle": joined_in_the_middle,
+    "joins of joins": joined_again,
+    "a join of one": alone_and_in_columns,
+    "a product with ones": one_times,
+    "joins of many matrices": many_matrices,
+    "constants": of_arrays,
+    "a row with a dimension more": lambda x: x.T[1:3].reshape(2, 1, 3).exp(),
     "a column that broadcasts": lambda x: (x * x[:, :1] + x[0])[:, 1:3],
 }
 
 
+@pytest.fixture
+def littered(monkeypatch):
+    """Fill what no program has written with NaN."""
+
+    def memory(size):
+        return np.full(size // 4 + 16, np.nan, np.float32).view(np.uint8)[:size]
+
+    monkeypatch.setattr(placed, "_aligned", memory)
+
+
+@pytest.mark.parametrize("without", [(), tuple(PASSES), ("share", "gather_sums"), ("copy_shared_parts",)])
 @pytest.mark.parametrize("name", TEMPTING)
-def test_programs_that_tempt_the_passes(name):
+def test_programs_that_tempt_the_passes(name, without, littered):
     x = ts.tensor(np.random.default_rng(0).standard_normal((3, 4)), dtype="float32")
     capture = Capture()
     with override(bottom=capture):
         out = TEMPTING[name](x)
         outputs = [capture.read(v) for v in (out if isinstance(out, tuple) else (out,))]
     graph, inputs = capture.graph(outputs), [array for array, _ in capture.inputs.values()]
-    better = improve(graph)
+    better = improve(graph, without)
     better.check()
     want = Replay(graph)(inputs)
-    for run in (Replay(better), Native(better), Native(graph)):
+    for array in inputs:
+        array.flags.writeable = False  # nothing writes to an input
+    for run in (Replay(better), Native(better), Placed(better, Planning(better, None))):
         found = run(inputs)
         agree(found, want, 1e-6)
         assert [a.dtype for a in found] == [a.dtype for a in want]
@@ -258,6 +319,12 @@ def test_barriers_stand_before_every_conflict_and_nowhere_else(jobs):
     assert threads.barriers(jobs) == wanted
 
 
+def test_jobs_may_touch_any_number_of_stretches():
+    many = threads.Touched([(16 * i, 16 * i + 8) for i in range(70_000)], [])
+    last = threads.Touched([], many.reads[-1:])
+    assert threads.barriers([[many, None], [None, last]]) == [False, True]
+
+
 def test_no_stretch_between_barriers_is_longer_than_the_search_can_watch(monkeypatch):
     monkeypatch.setattr(threads, "MOST_WATCHED", 3)
     jobs = [[threads.Touched([], [(16 * i, 16 * i + 8)]), None] for i in range(8)]
@@ -359,6 +426,42 @@ def test_sums_of_every_shape(shape, count, monkeypatch):
         assert found.shape == want.shape
     kinds = {job.what for job in Planning(graph, openblas()).jobs if isinstance(job.what, str)}
     assert kinds == {"rowsum", "colsum"} or len(shape) == 1
+
+
+@pytest.mark.parametrize("shape", [(300_000,), (300_000, 1), (3, 100_000)])
+def test_long_sums_are_accurate(shape):
+    x = ts.tensor(np.full(shape, 0.1), dtype="float32")
+    capture = Capture()
+    with override(bottom=capture):
+        outputs = [capture.read(v) for v in (x.sum(), x.sum(-1))]
+    for found, dim in zip(Native(capture.graph(outputs))([x.payload]), (None, -1), strict=True):
+        np.testing.assert_allclose(found, x.payload.sum(dim, np.float64), rtol=5e-6)
+
+
+def test_every_output_is_an_array_of_its_own():
+    x = ts.tensor(np.arange(1.0, 4.0), dtype="float32")
+    capture = Capture()
+    with override(bottom=capture):
+        y = x * 2.0
+        outputs = [capture.read(v) for v in (x * 1, x[1:], y, y[1:], y)]
+        outputs.append(ts.reshape(np.ones(3, np.float32), (3,)))
+    better = improve(capture.graph(outputs))
+    for run in (Replay(better), Native(better), Placed(better, Planning(better, None))):
+        want = [a.copy() for a in run([x.payload])]
+        for a in (found := run([x.payload])):
+            a += 1.0
+        agree(found, [a + 1.0 for a in want], 1e-6)
+        agree(run([x.payload]), want, 1e-6)
+        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations([*found, x.payload], 2))
+
+
+def test_a_number_may_be_too_large_for_float16():
+    x = ts.ones(3, dtype=ts.float16)
+    capture = Capture()
+    with override(bottom=capture):
+        out = capture.read(x + 1e6)
+    graph = capture.graph([out])
+    np.testing.assert_array_equal(Placed(graph, Planning(graph, None))([x.payload])[0], np.inf)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -43,7 +43,7 @@ def push_slices(graph: Graph) -> Graph:
 
     def sliced(builder: Builder, x: Any, params: dict[str, Any]) -> Any:
         made = x.line if isinstance(x, Symbol) else None
-        if x not in origin or made is None:
+        if x not in origin or made is None or not made.op.elementwise:  # a simpler value may have taken its place
             return builder.emit("narrow", [x], params)
         parts = [_slice_operand(builder, a, x.shape, params, sliced) for a in made.args]
         return builder.emit(made.op, parts, made.params)
@@ -154,10 +154,11 @@ def _with_batches(graph: Graph, batches: list[list[Line]]) -> Graph:
 
 
 def _emit_batch(builder: Builder, batch: list[Line], new: dict[Symbol, Any]) -> None:
-    lefts = [new[line.args[0]] for line in batch]
+    lefts = [new.get(line.args[0], line.args[0]) for line in batch]
     order = sorted(range(len(batch)), key=lambda i: _position(lefts[i]))
     joined = builder.emit("cat", [lefts[i] for i in order], {"dim": 0})
-    product = builder.emit("matmul", [joined, new[batch[0].args[1]]], {})
+    right = batch[0].args[1]
+    product = builder.emit("matmul", [joined, new.get(right, right)], {})
     at = 0
     for i in order:
         end = at + lefts[i].shape[0]

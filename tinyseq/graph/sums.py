@@ -125,7 +125,8 @@ def bound_rows(graph: Graph) -> Graph:
 
     def visit(builder: Builder, line: Line, args: list[Any]) -> Any:
         name = line.op.name
-        left = made_by(args[0], "permute") if name == "matmul" else None
+        of_matrices = name == "matmul" and len(args[0].shape) == len(args[1].shape) == 2
+        left = made_by(args[0], "permute") if of_matrices else None
         stacked = (
             made_by(args[1] if left is not None else args[0], "cat") if left is not None or name == "sum_to" else None
         )
