@@ -1,6 +1,9 @@
 """Captured programs: every pass and every runner computes what the plain replay computes."""
 
 import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -323,6 +326,38 @@ def test_jobs_may_touch_any_number_of_stretches():
     many = threads.Touched([(16 * i, 16 * i + 8) for i in range(70_000)], [])
     last = threads.Touched([], many.reads[-1:])
     assert threads.barriers([[many, None], [None, last]]) == [False, True]
+
+
+def test_programs_of_several_threads_do_not_wait_for_each_others_shares(monkeypatch):
+    class Slow(ThreadPoolExecutor):
+        def submit(self, *args):
+            time.sleep(0.05)
+            return super().submit(*args)
+
+    with Slow(2) as pool:
+        monkeypatch.setattr(threads, "pool", lambda workers: pool)
+        meetings = [threading.Barrier(3), threading.Barrier(3)]
+        calls = [threads.together(lambda k, _: meetings[k].wait(2), [(k, 0)] * 3) for k in range(2)]
+        with ThreadPoolExecutor(2) as callers:
+            for done in [callers.submit(call) for call in calls]:
+                done.result()
+
+
+def test_threads_take_turns_at_one_program():
+    x = ts.ones(200, 200)
+    capture = Capture()
+    with override(bottom=capture):
+        y = x
+        for _ in range(8):
+            y = (y @ x * 0.005).double().exp().float()
+        outputs = [capture.read(y)]
+    graph = capture.graph(outputs)
+    inputs = [[np.full((200, 200), k, np.float32)] for k in (0.1, 0.2, 0.3, 0.4)]
+    for run in (Native(graph), Placed(graph, Planning(graph, None))):
+        want = [run(arrays) for arrays in inputs]
+        with ThreadPoolExecutor(4) as callers:
+            for got, alone in zip(callers.map(run, inputs * 5), want * 5, strict=True):
+                agree(got, alone, 1e-6)
 
 
 def test_no_stretch_between_barriers_is_longer_than_the_search_can_watch(monkeypatch):

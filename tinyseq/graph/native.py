@@ -136,10 +136,9 @@ class Native(Placed):
             positions, offsets = self.fixups[number]
             self.tables[positions] = offsets + self.inputs[number].ctypes.data
 
-    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return the outputs for `inputs`."""
+    def _run(self, inputs: Sequence[Array]) -> list[Array]:
         with self.blas.limited(1):
-            return super().__call__(inputs)
+            return super()._run(inputs)
 
     def explain(self) -> list[str]:
         """Return in words what was planned."""

@@ -1,5 +1,6 @@
 """A planned program over one arena, with NumPy for every line: the runner where nothing can be compiled."""
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ class Placed:
             self._array(place)[...] = value
         self.inputs: list[Any] = [*[None] * len(graph.inputs), *planned.arrays]
         self.outputs = planned.outputs
+        self.lock = threading.Lock()
         self.looking: dict[int, list[tuple[list[Any], int, Place]]] = {}  # views of inputs, which may move
         self.steps = self._steps(planned)
         for k in range(len(graph.inputs), len(self.inputs)):
@@ -60,7 +62,11 @@ class Placed:
             views[i] = self._array(place)
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return the outputs for `inputs`."""
+        """Return the outputs for `inputs`; several threads take turns, as there is one arena."""
+        with self.lock:
+            return self._run(inputs)
+
+    def _run(self, inputs: Sequence[Array]) -> list[Array]:
         for i, array in enumerate(inputs):
             if array is not self.inputs[i]:
                 proper = array.flags.c_contiguous and array.flags.aligned

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -266,12 +267,16 @@ class Faster:
 TRIALS, RETRIAL = 6, 24  # how many calls try both ways at first, and how often the slower one is tried again
 
 
+_handing = threading.Lock()  # shares that wait for each other stand in a row, so that those before them let them all in
+
+
 def together(run: Callable[[int, int], None], programs: Sequence[tuple[int, int]]) -> Callable[[], None]:
     """Return a call that runs one program on each of several threads, this one among them."""
     others = pool(len(programs) - 1)
 
     def call() -> None:
-        waiting = [others.submit(run, address, count) for address, count in programs[1:]]
+        with _handing:
+            waiting = [others.submit(run, address, count) for address, count in programs[1:]]
         run(*programs[0])
         for done in waiting:
             done.result()
