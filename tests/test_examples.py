@@ -1,10 +1,13 @@
 """The examples run in their short mode; real data are what they are said to be."""
 
+import ast
 import hashlib
 import lzma
 import os
 import re
+import runpy
 import subprocess
+import symtable
 import sys
 from pathlib import Path
 
@@ -23,6 +26,7 @@ NEEDS = {
     "one_to_many": ["faker", "matplotlib"],
     "one_to_one": ["matplotlib", "sklearn"],
     "synced": ["pypinyin"],
+    "synced_identifiers": [],
     "unsynced": ["matplotlib"],
 }
 
@@ -46,6 +50,8 @@ def test_every_example_of_real_data_is_tested_and_listed():
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.py"):
         assert path.name in listed
+        if path.stem == "synced_roles":  # a part of synced_identifiers
+            continue
         assert path.stem in NEEDS or path.stem in ("own_cell", "sample_text")
         assert '"--short"' in path.read_text(encoding="utf-8")
 
@@ -141,6 +147,55 @@ def test_pinyin_has_a_reading_for_each_character():
     assert len(phrases) > 40_000
     assert all(len(phrase) == len(readings) for phrase, readings in phrases)
     assert dict(phrases)["银行"] == ["yín", "háng"]
+
+
+LINES_AND_ROLES = {
+    "import a.b as c; from d import e": "import import import import import",
+    "class C(B, metaclass=M):": "def global key global",
+    "    x: int = 1": "write global",
+    "    y = [x for z in x if x]": "write global write local global",  # only the first iterable sees the class
+    "    @property": "global",
+    "    def f(self, a, *b, c=x, **d) -> C:": "def param param param param local param global",
+    "        global g": "global",
+    "        g = self.h.i(a, k=c)[x]": "write local attr call local key local global",
+    "        self.h = lambda v, w=v: v + a": "local write param param global local local",
+    "        for n, m in d.items(): del n": "write write local call local",
+    "        try: n = f'{a}'": "write",
+    "        except (E, a.F) as e: raise e from None": "global local attr write local",
+    "        async def q(): nonlocal n; n += g": "def local write global",
+    "        with open(a) as t, c: return {w(t): w for w in n}": "call local write local call local local write local",
+}
+
+
+def test_roles_of_identifiers(tmp_path):
+    (tmp_path / "a.py").write_text("\n".join(LINES_AND_ROLES) + "\n", encoding="utf-8")
+    lines = runpy.run_path(EXAMPLES / "synced_roles.py")["read_lines"](tmp_path / "a.py")
+    found = [""] * len(LINES_AND_ROLES)
+    for token in (token for line in lines for token in line if token.role):
+        found[token.start[0] - 1] += f" {token.role}"
+    assert [roles.strip() for roles in found] == list(LINES_AND_ROLES.values())
+
+
+def test_local_and_global_are_what_symtable_says():
+    path = Path(ast.__file__).parent / "configparser.py"
+    source = path.read_text(encoding="utf-8")
+    lines = runpy.run_path(EXAMPLES / "synced_roles.py")["read_lines"](path)
+    roles = {token.start: token.role for line in lines for token in line}
+    tables, todo = {}, [symtable.symtable(source, "configparser", "exec")]
+    while todo:
+        table = todo.pop()
+        tables[table.get_name(), table.get_lineno()] = table
+        todo += table.get_children()
+    checked = 0
+    for function in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)):
+        for name in (node for statement in function.body for node in ast.walk(statement) if isinstance(node, ast.Name)):
+            role = roles.get((name.lineno, name.col_offset))
+            own = tables[function.name, function.lineno]
+            if role in ("local", "global") and name.id in own.get_identifiers():
+                symbol = own.lookup(name.id)
+                assert (role == "local") == (symbol.is_local() or symbol.is_free()), (name.id, name.lineno)
+                checked += 1
+    assert checked > 500
 
 
 def test_a_missing_package_is_named(monkeypatch):
