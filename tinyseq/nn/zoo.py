@@ -33,9 +33,10 @@ class PeepholeLSTMCell(Cell):
         i, f, g, o = (x + self.hh(state.h)).chunk(4, -1)
         i = self.clipped(i + self.peep_i * state.c).sigmoid()
         f = self.clipped(f + self.peep_f * state.c).sigmoid()
-        c = f * state.c + i * self.clipped(g).tanh()
+        g = self.clipped(g).tanh()
+        c = f * state.c + i * g
         o = self.clipped(o + self.peep_o * c).sigmoid()
-        self.tap(i=i, f=f, o=o)
+        self.tap(i=i, f=f, g=g, o=o)
         h = o * c.tanh()
         return h, self.State(h, c)
 
