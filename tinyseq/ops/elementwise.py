@@ -56,8 +56,8 @@ where.defvjp(
 )
 
 
-def comparison(name: str, sign_: str, sentence: str) -> Operation:
-    """Define the comparison that NumPy calls `name`."""
+def comparison(name: str, sign_: str, sentence: str, label: str = "") -> Operation:
+    """Define the comparison that NumPy calls `name`; `label` is its symbol, where that is not what Python writes."""
 
     def forward(xp: Namespace, x: Array, y: Array) -> Array:
         return getattr(xp, name)(x, y)
@@ -66,17 +66,17 @@ def comparison(name: str, sign_: str, sentence: str) -> Operation:
         name, {"greater": "gt", "greater_equal": "ge"}.get(name, name)
     )
     forward.__doc__ = sentence
-    define = binary(f"({{x}} {sign_} {{y}})", APART, label=sign_, dtype=dtypes.bool_, differentiable=False)
+    define = binary(f"({{x}} {sign_} {{y}})", APART, label=label or sign_, dtype=dtypes.bool_, differentiable=False)
     made: Operation = define(forward)
     return made
 
 
 eq = comparison("equal", "==", "Return whether `x` equals `y`, elementwise.")
-ne = comparison("not_equal", "!=", "Return whether `x` differs from `y`, elementwise.")
+ne = comparison("not_equal", "!=", "Return whether `x` differs from `y`, elementwise.", "≠")
 lt = comparison("less", "<", "Return whether `x` is below `y`, elementwise.")
-le = comparison("less_equal", "<=", "Return whether `x` is at most `y`, elementwise.")
+le = comparison("less_equal", "<=", "Return whether `x` is at most `y`, elementwise.", "≤")
 gt = comparison("greater", ">", "Return whether `x` is above `y`, elementwise.")
-ge = comparison("greater_equal", ">=", "Return whether `x` is at least `y`, elementwise.")
+ge = comparison("greater_equal", ">=", "Return whether `x` is at least `y`, elementwise.", "≥")
 
 
 @binary("({x} + {y})", label="+")
