@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 import tinyseq as ts
-from tests.drawings import loss_of, lstm, recurrence, size
+from tests.drawings import loss_of, lstm, noise, recurrence, size
 from tinyseq import nn
 from tinyseq.core.op import Op
 from tinyseq.errors import RenderError
 from tinyseq.graph.ir import Const, Graph, Symbol, new_line
 from tinyseq.render import draw, engines, model as models
+from tinyseq.render.drawing import Drawing
 from tinyseq.render.loops import find_loops
 from tinyseq.render.style import Scale
+from tinyseq.render.trace import Observer
 
 
 def test_the_tape_is_drawn_node_by_node():
@@ -62,6 +64,20 @@ def test_gates_states_and_steps_are_named():
         if item.step == 1 and item.name:
             named[item.name] = item.kind
     assert {k: named[k] for k in "ifgoch"} == dict.fromkeys("ifgo", "gate") | dict.fromkeys("ch", "state")
+
+
+@pytest.mark.parametrize("cell", [nn.LSTMCell, nn.PeepholeLSTMCell, nn.LayerNormLSTMCell])
+def test_the_gates_of_every_lstm_have_the_same_names(cell):
+    items = draw(loss_of(nn.Recurrent(cell(3, 4))), noise(2)).model.items
+    gates = {i.name: i.op for i in items if i.kind == "gate" and i.name not in "ch"}
+    assert gates == dict.fromkeys("ifo", "sigmoid") | {"g": "tanh"}
+
+
+def test_comparisons_have_symbols():
+    x = ts.ones(2)
+    for compare, symbol in {"__ne__": "≠", "__le__": "≤", "__ge__": "≥", "__eq__": "==", "__lt__": "<"}.items():
+        (label,) = [i.label for i in draw(getattr(x, compare), 0.5).model.items if i.op != "leaf"]
+        assert label == f"{symbol} 0.5"
 
 
 def test_steps_that_do_the_same_are_known_as_such():
@@ -220,7 +236,7 @@ def test_a_huge_graph_is_refused_with_advice():
     y = x
     for _ in range(models.MOST + 10):
         y = y + x
-    with pytest.raises(RenderError, match=r"more than 100,000 operations.*fewer time steps"):
+    with pytest.raises(RenderError, match=r"more than 50,000 operations.*fewer time steps"):
         draw(y)
 
 
@@ -236,6 +252,39 @@ def test_a_huge_function_is_refused_while_it_runs(monkeypatch):
     with pytest.raises(RenderError, match="operations"):
         draw(endless, ts.ones(1))
     assert len(calls) == 51
+
+
+@pytest.mark.parametrize("steps", [60, 600])
+def test_a_huge_module_stops_at_the_limit_however_long_its_input_is(monkeypatch, steps):
+    seen = []
+    apply = Observer.apply
+    monkeypatch.setattr(Observer, "apply", lambda self, *args: seen.append(1) or apply(self, *args))
+    monkeypatch.setattr("tinyseq.render.drawing.MOST", 500)
+    model, x = lstm(steps)
+    with pytest.raises(RenderError, match=r"more than 500 operations.*fewer time steps"):
+        draw(loss_of(model), x)
+    assert len(seen) == 501
+    assert ts.core.dispatch.STATE.get().bottom is ts.core.dispatch.EAGER
+
+
+def test_a_picture_of_too_many_nodes_is_refused_before_it_is_begun(monkeypatch):
+    w = ts.ones(3, requires_grad=True)
+
+    def function(x):
+        for _ in range(40):
+            x = x * w
+        return x.sum()
+
+    drawing = draw(function, ts.ones(3), view="ops")
+    nodes = len(drawing.source.split("[label=")) - 1  # DOT has no limit
+    assert nodes > 80  # a chip for each use of the weight
+    monkeypatch.setattr(Drawing, "_scene", property(lambda self: pytest.fail("begun")))
+    monkeypatch.setattr("tinyseq.render.drawing.MOST_NODES", nodes - 1)
+    with pytest.raises(RenderError, match=f"has more than {nodes - 1} operations"):
+        drawing.picture  # noqa: B018
+    monkeypatch.setattr("tinyseq.render.drawing.MOST_NODES", nodes)
+    with pytest.raises(pytest.fail.Exception, match="begun"):
+        drawing.picture  # noqa: B018
 
 
 def test_nothing_recurses():

@@ -24,7 +24,7 @@ from tinyseq.render.page import page
 from tinyseq.render.picture import Picture
 from tinyseq.render.pinned import pinned
 from tinyseq.render.program import from_program
-from tinyseq.render.scene import Look, Scene, whole
+from tinyseq.render.scene import Look, Scene, spots_in, whole
 from tinyseq.render.style import Scale, clean
 from tinyseq.render.trace import Call, Gradients, Observation, Observer, measure
 
@@ -273,8 +273,8 @@ class Drawing:
             with _uncollected():
                 made = over_time(model, self.look, program)
         else:
-            if len(self._scene.spots) > MOST_NODES:
-                raise too_large(len(self._scene.spots), MOST_NODES)
+            if (count := spots_in(model)) > MOST_NODES:
+                raise too_large(count, MOST_NODES)
             made, _ = self._scene.place(program.layout([self._scene.source()])[0])
         made.gradients = model.sizes_known and ("grad" in self.look.show or self.look.backward)
         made.scale = Scale.of(model.sizes)

@@ -15,7 +15,7 @@ from tinyseq.errors import RenderError
 from tinyseq.render.style import clean
 from tinyseq.render.trace import Call, Gradients, Observation, Source, size_of
 
-MOST = 100_000  # operations in a graph that is drawn at all
+MOST = 50_000  # operations in a graph that is drawn at all: an LSTM of 3,000 steps; more would take too long
 ARITHMETIC = {"add", "sub", "mul", "div", "pow", "neg", "remainder", "floor_divide", "maximum", "minimum", "reciprocal"}
 BY_MODULE = {
     "shaping": "shape",

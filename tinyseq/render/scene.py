@@ -262,8 +262,7 @@ def whole(model: Model, look: Look) -> Scene:
     users: dict[int, list[int]] = {}
     for link in model.links:
         users.setdefault(link.source, []).append(link.target)
-    paths = _framed(model, users)
-    shared = {i for i, item in enumerate(model.items) if item.op == "leaf" and len(users.get(i, ())) > 1}
+    paths, shared = _framed(model, users), set(_shared(model))
     for i, item in enumerate(model.items):
         if i not in shared:
             scene.spots[f"n{i}"] = Spot(look.box(item, (("data-n", str(i)),)), paths[i])
@@ -274,6 +273,17 @@ def whole(model: Model, look: Look) -> Scene:
             scene.spots[tail] = Spot(leaf_chip(model, link, number, look), scene.spots[f"n{link.target}"].path)
         scene.wires.append(Wire(tail, f"n{link.target}", look.curve(link, model)))
     return scene
+
+
+def spots_in(model: Model) -> int:
+    """Return how many spots the whole scene has, without making it."""
+    return len(model.items) + sum(uses - 1 for uses in _shared(model).values())
+
+
+def _shared(model: Model) -> dict[int, int]:
+    """Return the leaves that are used more than once, and how often."""
+    uses = Counter(link.source for link in model.links)
+    return {i: n for i, n in uses.items() if n > 1 and model.items[i].op == "leaf"}
 
 
 def _framed(model: Model, users: Mapping[int, list[int]]) -> list[tuple[str, ...]]:

@@ -73,7 +73,7 @@ class Observer(Eager):
         out = super().apply(op, args, params)
         self.count += 1
         if self.count > self.most:
-            raise self.refuse(self.count)
+            raise self.refuse(self.count, self.most)
         inputs = tuple([self.maker(a) if hasattr(a, "shape") else a for a in args])
         state = STATE.get()
         self.remember(
