@@ -108,6 +108,14 @@ def test_steps_look_the_same_with_and_without_a_cut():
     assert all(p == places[1] for p in places[2:])
 
 
+@pytest.mark.parametrize("step", range(1, 6))
+def test_the_rolled_view_is_cut_only_if_every_step_is(step):
+    run, x = cut_at(step)
+    svg = draw(run, x, view="rolled").svg
+    assert CUT not in svg
+    assert f"Cut: t = {step} takes" in svg
+
+
 # Released values
 
 

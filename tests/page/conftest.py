@@ -33,10 +33,11 @@ def cases(tmp_path_factory):
         pytest.skip(str(error))
     folder, made = tmp_path_factory.mktemp("pages"), {}
 
-    def case(view="unrolled", steps=STEPS):
-        if (view, steps) not in made:
-            made[view, steps] = make(folder, view, steps)
-        return made[view, steps]
+    def case(view="unrolled", steps=STEPS, subject="plain"):
+        what = (view, steps, subject)
+        if what not in made:
+            made[what] = make(folder, *what)
+        return made[what]
 
     return case
 
@@ -65,8 +66,8 @@ def show(browser, cases):
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
 
-    def go(view="unrolled", steps=STEPS):
-        case = cases(view, steps)
+    def go(view="unrolled", steps=STEPS, subject="plain"):
+        case = cases(view, steps, subject)
         opened.append(case.path.as_uri())
         page.goto(opened[-1])
         return page, case

@@ -10,6 +10,7 @@ import pytest
 
 import tinyseq as ts
 from tinyseq import nn
+from tinyseq.core.dispatch import Scope, override
 from tinyseq.render import draw
 
 STEPS, HIDDEN = 4, 5
@@ -26,19 +27,52 @@ class Case:
     path: Path
 
     def loss(self):
-        return (self.model(self.x)[0] ** 2.0).sum()
+        return plain(self.model, self.x)
 
     @property
     def items(self):
         return self.drawing.model.items
 
 
-def make(folder, view, steps=STEPS):
+def plain(model, x):
+    return (model(x)[0] ** 2.0).sum()
+
+
+def detached(model, x):
+    """Return the loss of a sequence whose state is detached half of the way through."""
+    cell, state, outputs = model.cell, None, []
+    for t, x_t in enumerate(x):
+        with override(scope=Scope("cell", t)):
+            state = cell(x_t, nn.detach_state(state) if t == len(x) // 2 else state)
+        for name, value in zip("hc", state, strict=True):
+            value.node.name = name
+        outputs.append(state[0])
+    return (ts.stack(outputs) ** 2.0).sum()
+
+
+def truncated(model, x):
+    """Return the losses of two pieces of a sequence; the first has gone through backward."""
+    losses = [(p.output**2.0).sum() for p in nn.truncated_bptt(model, x, k1=len(x) // 2)]
+    losses[0].backward()
+    return losses[-1]
+
+
+def spent(model, x):
+    """Return a loss that has gone through backward."""
+    loss = plain(model, x)
+    loss.backward()
+    return loss
+
+
+SUBJECTS = {"plain": plain, "detached": detached, "truncated": truncated, "spent": spent}
+
+
+def make(folder, view, steps=STEPS, subject="plain"):
     ts.manual_seed(0)
-    model = nn.LSTM(3, HIDDEN)
+    model = nn.LSTM(3, HIDDEN) if subject == "plain" else nn.Recurrent(nn.LSTMCell(3, HIDDEN))
     x = ts.tensor(np.random.default_rng(0).normal(size=(steps, 2, 3)).astype("f"))
-    case = Case(model, x, None, folder / f"{view}{steps}.html")
-    case.drawing = draw(lambda x: (model(x)[0] ** 2.0).sum(), x, view=view, title="LSTM <i>&amp;</i>")
+    case = Case(model, x, None, folder / f"{subject}{view}{steps}.html")
+    case.drawing = draw(lambda x: SUBJECTS[subject](model, x), x, view=view, title="LSTM <i>&amp;</i>")
     case.drawing.save(case.path)
     return case
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.page.pages import STEPS, state, text
+from tests.page.pages import STEPS, state, text, wait
 
 SHEETS = "document.querySelectorAll('#sheets figure').length"
 WHOLE = """() => {  // the nodes that stand whole in one of the sheets, by number
@@ -26,10 +26,16 @@ DRAWN = """() => [...new Set([...document.querySelectorAll("#stage g[data-n]")].
     (g) => g.dataset.n + " " + (g.dataset.w ?? "")))].sort()"""
 
 
+def to_paper(page):
+    """Show the page as it is printed; it hears of that a moment later."""
+    page.emulate_media(media="print")
+    wait(page, f"{SHEETS} > 0")
+
+
 @pytest.mark.parametrize(("view", "steps"), [("unrolled", STEPS), ("ops", STEPS), ("rolled", 100), ("unrolled", 100)])
 def test_every_node_stands_whole_on_a_sheet(show, view, steps):
     page, _ = show(view, steps)
-    page.emulate_media(media="print")
+    to_paper(page)
     for place in ("nav", "header button", "header input", "#names", "#panel .help"):
         assert not page.locator(place).first.is_visible()
     assert page.locator("h1").is_visible()
@@ -49,7 +55,7 @@ def test_every_node_stands_whole_on_a_sheet(show, view, steps):
 def test_the_sheets_are_readable(show):
     page, _ = show("unrolled", 100)
     page.set_viewport_size({"width": 1047, "height": 718})  # A4, landscape, within the margins
-    page.emulate_media(media="print")
+    to_paper(page)
     sizes = page.locator("#sheets svg svg text").evaluate_all(
         "all => all.map((e) => parseFloat(getComputedStyle(e).fontSize) * e.getScreenCTM().a)"
     )
@@ -63,19 +69,19 @@ def test_paper_is_light_and_the_screen_stays_dark(show):
     page.keyboard.press("d")
     fill = "getComputedStyle(document.querySelector('{} .gate rect')).fill"
     dark = page.evaluate(fill.format("#stage"))
-    page.emulate_media(media="print")
+    to_paper(page)
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.evaluate(fill.format("#sheets")) == "rgb(251, 221, 228)" != dark
     page.emulate_media(media="screen")
+    wait(page, f"{SHEETS} === 0")
     assert page.evaluate(fill.format("#stage")) == dark
-    assert page.evaluate(SHEETS) == 0
 
 
 def test_a_printed_step_shows_where_it_stands(show):
     page, _ = show()
     page.keyboard.press("b")
     said = state(page)["title"]
-    page.emulate_media(media="print")
+    to_paper(page)
     assert page.locator("#sheets svg.back g.cur").count() >= 1
     assert text(page, "#panel h2") == said
 
@@ -90,4 +96,4 @@ def test_pdf(show, view, steps, least):
     assert least <= pages <= 1.5 * least + 1
     width, height = map(float, re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]", printed).groups())
     assert width > height  # landscape
-    assert page.evaluate(SHEETS) == 0  # the screen is as before
+    wait(page, f"{SHEETS} === 0")  # the screen is as before

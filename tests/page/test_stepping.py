@@ -125,6 +125,54 @@ def test_what_is_drawn_once_stands_for_every_step(show):
         page.keyboard.press("ArrowRight")
 
 
+def test_side_by_side_both_halves_show_every_step(show):
+    page, case = show("both")
+    frame = case.drawing.picture.frames[0]
+    where = """all => all.map((e) => [e.textContent, +e.querySelector("rect").getAttribute("x"), "all" in e.dataset])"""
+    seen = {}
+    for item in [item for item in case.items if item.op != "leaf"]:
+        page.keyboard.press("ArrowRight")
+        lit = page.locator("g.cur").evaluate_all(where)
+        rolled = [(said, x) for said, x, once in lit if once]
+        assert all(x < frame.x + frame.w for _, x in rolled)
+        assert any(x > frame.x + frame.w for _, x, once in lit if not once) or item.step is None
+        assert rolled or item.step is None
+        if item.step is not None:
+            seen.setdefault(item.step, []).append(rolled)
+    assert [*seen] == [*range(STEPS)]
+    assert len({repr(lit) for lit in seen[0]}) == len(seen[0]) > 8  # each node is another
+    assert all(seen[step] == seen[0] for step in seen)
+
+
+def test_side_by_side_lines_and_chips_of_both_halves_show_every_step(show):
+    page, case = show("both")
+    page.keyboard.press("b")
+    seen = {}
+    for item, passed in case.drawing.model.walk:
+        here = case.items[item]
+        if here.step is not None and passed:
+            lines = page.locator("path.cur").evaluate_all("all => all.map((e) => 'all' in e.dataset)")
+            assert True in lines
+            assert False in lines
+            if here.op == "linear":
+                chips = page.locator("g.bk[data-w][data-all]").evaluate_all("all => all.map((e) => e.textContent)")
+                seen[here.step] = sorted(chips)
+        page.keyboard.press("ArrowRight")
+    assert [*seen] == [*reversed(range(STEPS))]
+    assert all("weight_hh_l0" in chips for chips in seen.values())
+
+
+def test_hovering_a_node_lights_the_rolled_one(show):
+    page, case = show("both")
+    gates = [i for i, item in enumerate(case.items) if item.name == "f"]
+    assert len(gates) == STEPS
+    for i in gates:
+        page.locator(f"g.gate[data-n='{i}']").last.hover()
+        lit = page.locator("g.lit").evaluate_all("all => all.map((e) => ['all' in e.dataset, e.textContent])")
+        assert [rolled for rolled, _ in lit] == [True, False]
+        assert lit[0][1] == lit[1][1]
+
+
 def test_the_node_of_a_step_is_in_sight(show):
     page, _ = show("unrolled", 100)
     for at in (3, 800, 1500, 2000, 3000):

@@ -5,23 +5,30 @@
   const D = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
   const view = $("view"), stage = $("stage"), svg = stage.querySelector("svg"), root = document.documentElement;
-  const nodes = new Map(), links = new Map(), uses = new Map();
+  const nodes = new Map(), links = new Map(), uses = new Map(), slashes = new Map();
   const put = (map, key, element) => { const held = map.get(key); if (held) held.push(element); else map.set(key, [element]); };
   for (const e of svg.querySelectorAll("[data-n]")) {
     put(nodes, +e.dataset.n, e);
-    if (e.dataset.w !== undefined) uses.set(+e.dataset.w, e);
+    if (e.dataset.w !== undefined) put(uses, +e.dataset.w, e);
   }
   for (const e of svg.querySelectorAll("[data-e]")) for (const n of e.dataset.e.split(" ")) put(links, +n, e);
+  for (const e of svg.querySelectorAll("[data-c]")) for (const n of e.dataset.c.split(" ")) put(slashes, +n, e);  // of cuts
   const into = D.nodes.map(() => []), out = D.nodes.map(() => []);
   D.links.forEach(([a, b], i) => { into[b].push(i); out[a].push(i); });
-  for (const [n, m] of D.same) {  // what is drawn once for all time steps stands for the node of each
-    for (const e of nodes.get(m)) put(nodes, n, e);
-    into[n].forEach((l, i) => {
-      const other = into[m][i];
-      if (!links.has(l)) for (const e of links.get(other) || []) put(links, l, e);
-      if (!uses.has(l) && uses.has(other)) uses.set(l, uses.get(other));
-    });
+  for (const [map, pairs] of [[nodes, D.same], [links, D.alike], [uses, D.alike]]) {
+    const groups = new Map();  // what is drawn once for all time steps stands for the same in each
+    for (const [n, m] of pairs) put(groups, m, n);
+    for (const [m, others] of groups) {
+      const all = [m, ...others], once = all.flatMap((i) => map.get(i) || []).filter((e) => "all" in e.dataset);
+      for (const i of all) map.set(i, [...new Set([...(map.get(i) || []), ...once])]);
+    }
   }
+  const cut = new Set(D.cuts), walked = new Set(D.walk.map(([n]) => n));
+  const stops = D.nodes.map(() => []);  // the cuts at a node's inputs, or behind inputs to which no gradient comes
+  D.nodes.forEach((_, n) => {
+    for (const l of into[n]) stops[n].push(...(cut.has(l) ? [l] : walked.has(D.links[l][0]) ? [] : stops[D.links[l][0]]));
+    stops[n] = [...new Set(stops[n])].slice(0, 8);
+  });
   const strips = [], columns = new Map(), spoken = new Map();  // spoken: an element of a strip, and what it says
   const bars = svg.querySelectorAll("rect.v,rect.z,rect[class^=h]");  // in the order of the strips
   let bar = 0;
@@ -39,7 +46,7 @@
 
   // What is lit
 
-  const counts = { on: new Map(), bk: new Map(), cur: new Map(), now: new Map() };  // several steps may light one element
+  const counts = { on: new Map(), bk: new Map(), cur: new Map(), now: new Map(), stop: new Map() };  // several steps may light one element
   function mark(elements, name, on) {
     for (const e of elements || []) {
       const count = (counts[name].get(e) || 0) + (on ? 1 : -1);
@@ -49,7 +56,7 @@
   }
   const markLeaf = (link, name, on) => {  // the chip of one use, or the node where there is no chip
     const use = uses.get(link);
-    if (use) mark([use], name, on);
+    if (use) mark(use, name, on);
     else if (D.nodes[D.links[link][0]].op === "leaf") mark(nodes.get(D.links[link][0]), name, on);
   };
   function apply(step, on) {
@@ -73,6 +80,7 @@
       const [n, passed] = D.walk[step - F];
       if (D.nodes[n].op !== "leaf") mark(nodes.get(n), "cur", on);
       for (const l of passed) mark(links.get(l), "cur", on);
+      for (const l of stops[n]) for (const map of [links, slashes]) mark(map.get(l), "stop", on);
     }
   }
   function go(to, follow = true) {
@@ -112,6 +120,15 @@
     element("p", `shape [${m.shape.join(", ")}]` + (m.detail ? `; ${m.detail}` : ""), panel);
     if (m.value) element("p", `value ${m.value}`, panel);
     element("p", `size of the gradient: ${num(m.gradient)}`, panel);
+    kept(n, panel);
+  }
+  const place = (n) => called(n) + when(n);
+  const gone = (n) => `what it had saved (${D.released[n].join(", ")}) was released by backward()`;
+  function kept(n, panel) {  // what is not a matter of numbers: what was cut, and what was released
+    const given = into[n].filter((l) => cut.has(l)), taken = out[n].filter((l) => cut.has(l));
+    if (D.released[n]) element("p", gone(n), panel).className = "mark";
+    for (const l of given) element("p", `cut: ${place(D.links[l][0])} was detached on its way here; no gradient passes back to it`, panel).className = "mark";
+    for (const l of taken.slice(0, 8)) element("p", `cut: detached on its way to ${place(D.links[l][1])}; no gradient comes back from there`, panel).className = "mark";
   }
   function stripTable(n, panel) {  // what the strips say of this time step
     const m = D.nodes[n], rows = strips.filter(([, path]) => within(m, path)).map(([label, , said]) => [label, said.get(m.step) || "none"]);
@@ -157,6 +174,10 @@
     const [n, passed] = D.walk[k - F - 1];
     element("h2", `backward through ${called(n)}${when(n)}`, panel);
     element("p", `gradient that has arrived: ${num(D.nodes[n].gradient)}`, panel);
+    for (const l of stops[n]) {
+      const [s, end] = D.links[l], on = end === n ? "" : ` on its way to ${place(end)}`;
+      element("p", `cut: no gradient passes to ${place(s)}, which was detached${on}`, panel).className = "mark";
+    }
     if (passed.length) {
       element("h3", "passes on", panel);
       table(panel, passed.map((l) => {
@@ -164,7 +185,9 @@
         return [called(s) + (D.nodes[s].op === "leaf" ? when(n) : when(s)), `+= ${num(D.links[l][2])}`];
       }));
       for (const s of new Set(passed.map((l) => D.links[l][0]))) if (D.nodes[s].op === "leaf" && out[s].length > 1) weightTable(s, k - F, panel);
-    } else element("p", "It is collected here: this is the gradient of a leaf.", panel);
+    } else if (D.nodes[n].op === "leaf") element("p", "It is collected here: this is the gradient of a leaf.", panel);
+    else if (D.released[n]) element("p", `It goes no further: ${gone(n)}`, panel).className = "mark";
+    else element("p", "It goes no further.", panel);
     stripTable(n, panel);
   }
 
@@ -207,7 +230,7 @@
     x = W * scale < w ? (w - W * scale) / 2 : 0; y = Math.max(0, (h - H * scale) / 2); move();
   }
   function reveal(n) {
-    const e = (nodes.get(n) || [])[0];
+    const all = nodes.get(n) || [], e = all.find((e) => !("all" in e.dataset)) || all[0];
     if (!e) return;
     const r = e.getBoundingClientRect(), v = view.getBoundingClientRect(), pad = 40;
     if (r.left < v.left + pad || r.right > v.right - pad) x += v.left + v.width / 2 - (r.left + r.width / 2);

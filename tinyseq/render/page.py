@@ -8,12 +8,13 @@ import base64
 import hashlib
 import html
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from importlib import resources
 from typing import Any
 
-from tinyseq.render.model import Model
+from tinyseq.render.loops import find_loops
+from tinyseq.render.model import Link, Model
 from tinyseq.render.picture import Picture
 from tinyseq.render.svg import CSS, DARK, svg
 
@@ -81,12 +82,16 @@ def _data(picture: Picture, model: Model) -> dict[str, Any]:
     ]
     links = [[k.source, k.target, _short(k.gradient)] for k in model.links]
     walk = [[item, list(passed)] for item, passed in model.walk]
+    same, alike = _same(picture, model)
     return {
         "nodes": nodes,
         "links": links,
+        "cuts": [k.number for k in model.links if k.cut],
+        "released": {i: item.released for i, item in enumerate(model.items) if item.released},
         "walk": walk,
         "notes": model.notes,
-        "same": _same(picture, model),
+        "same": same,
+        "alike": alike,
         "strips": _strips(picture),
     }
 
@@ -104,18 +109,33 @@ def _strips(picture: Picture) -> list[tuple[str, str, list[tuple[int, str]]]]:
     return found[::-1]
 
 
-def _same(picture: Picture, model: Model) -> list[tuple[int, int]]:
-    """Pair each item that is not drawn with the drawn one that is the same part of another time step."""
-    drawn = {int(value) for b in picture.boxes if not b.chip for name, value in b.data if name == "data-n"}
-    keys: list[tuple[Any, ...]] = []
-    seen: Counter[tuple[Any, ...]] = Counter()
-    for item in model.items:
-        kind = (item.path, item.op, item.name)
-        keys.append((*kind, seen[item.step, *kind]))
-        seen[item.step, *kind] += 1
-    stepped = [i for i, item in enumerate(model.items) if item.step is not None]
-    shown = {keys[i]: i for i in stepped if i in drawn}
-    return [(i, shown[keys[i]]) for i in stepped if i not in drawn and keys[i] in shown]
+def _same(picture: Picture, model: Model) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pair the items of other time steps with those that are drawn once for all of them; and links likewise."""
+    once = {int(dict(b.data)["data-n"]) for b in picture.boxes if not b.chip and "data-all" in dict(b.data)}
+    if not once:
+        return [], []
+    keys: dict[int, tuple[Any, ...]] = {}
+    for number, loop in enumerate(find_loops(model).loops):
+        for tile in loop.tiles:
+            seen: Counter[tuple[str, str, str]] = Counter()
+            for i in tile.members:
+                item = model.items[i]
+                kind = (item.path, item.op, item.name)
+                keys[i] = (number, *kind, seen[kind])
+                seen[kind] += 1
+    shown = {keys[i]: i for i in once if i in keys}
+    other = {i: shown[key] for i, key in keys.items() if key in shown and shown[key] != i}
+    arriving, leaving = defaultdict[int, list[Link]](list), defaultdict[int, list[Link]](list)
+    for link in model.links:
+        arriving[link.target].append(link)
+        if link.target not in keys:
+            leaving[link.source].append(link)
+    alike = []
+    for i, m in other.items():
+        at, to = {k.position: k.number for k in arriving[m]}, {k.target: k.number for k in leaving[m]}
+        alike += [(k.number, at[k.position]) for k in arriving[i] if k.position in at]
+        alike += [(k.number, to[k.target]) for k in leaving[i] if k.target in to]
+    return list(other.items()), alike
 
 
 def _short(x: float | None) -> float | None:

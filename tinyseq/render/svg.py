@@ -231,8 +231,9 @@ def _mark(c: Curve, *, word: bool = True) -> str:
     """Return the double bar of a curve that is cut, and its word."""
     bars, (x, y) = cut_mark(c)
     path = " ".join(f"M{_at(a)} L{_at(b)}" for a, b in bars)
-    text = f'<text class="x" x="{x:.1f}" y="{y + 3:.1f}">cut</text>' if word else ""
-    return f'<path class="e w" d="{path}"/>{text}'
+    cut = "".join(f' data-c="{value}"' for name, value in c.data if name == "data-e")  # the links that it is of
+    text = f'<text class="x"{cut} x="{x:.1f}" y="{y + 3:.1f}">cut</text>' if word else ""
+    return f'<path class="e w"{cut} d="{path}"/>{text}'
 
 
 def _scale(picture: Picture, y: float) -> str:

@@ -79,7 +79,10 @@ def _rolled(model: Model, look: Look, program: Engine) -> tuple[Picture, list[Ro
 
 
 def gathered(model: Model, repeats: Repeats) -> Model:
-    """Return `model` with each link of a typical step showing the range of its gradients over all such steps."""
+    """Return `model` with each link of a typical step showing the range of its gradients over all such steps.
+
+    It is cut where it is cut in all of them.
+    """
     links, where = list(model.links), repeats.where
     for number, loop in enumerate(repeats.loops):
         typical = loop.typical()
@@ -94,10 +97,10 @@ def gathered(model: Model, repeats: Repeats) -> Model:
                             over.setdefault((k, 0, False), []).append(link)
         for alike in over.values():
             sizes = [link.gradient for link in alike if link.gradient is not None]
-            if sizes:
-                most, least = max(sizes), min(sizes)
-                for link in alike:
-                    links[link.number] = replace(link, gradient=most, least=least)
+            most, least = max(sizes, default=None), min(sizes, default=None)
+            cut = all(link.cut for link in alike)
+            for link in alike:
+                links[link.number] = replace(link, gradient=most, least=least, cut=cut)
     for i, leaving in repeats.leaving.items():
         repeats.leaving[i] = [links[link.number] for link in leaving]
     return replace(model, links=links)
@@ -207,6 +210,10 @@ def _roll(row: Row, model: Model, repeats: Repeats, look: Look) -> None:
     _enter(row, [x0], top, look, model)
     _leave(row, model, repeats, [x0], top, look)
     _settle(row, f"{loop_label(model, row.loop)}  × {len(steps)}")
+    drawn: list[Box | Curve] = [*picture.boxes, *picture.curves]
+    for part in drawn:
+        if part.data:
+            part.data = (*part.data, ("data-all", ""))  # it stands for the same in every step
 
 
 def _free_for_title(c: Cell) -> float:
