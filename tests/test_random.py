@@ -60,6 +60,15 @@ def test_manual_seed_seeds_the_default_generator():
     np.testing.assert_array_equal(ts.rand(4, generator=ts.Generator().manual_seed(7)).numpy(), a)
 
 
+def test_a_checkpoint_keeps_the_position_of_the_default_generator(tmp_path):
+    ts.manual_seed(7)
+    ts.rand(3)
+    ts.save({"rng": ts.get_rng_state()}, tmp_path / "checkpoint")
+    wanted = ts.rand(4).numpy()
+    ts.set_rng_state(ts.load(tmp_path / "checkpoint")["rng"])
+    np.testing.assert_array_equal(ts.rand(4).numpy(), wanted)
+
+
 @every_draw
 def test_replay_draws_on_from_the_stream_as_eager_does(draw):
     g = ts.Generator().manual_seed(1)

@@ -206,6 +206,26 @@ def manual_seed(seed: int) -> Generator:
     return default_generator()
 
 
+def get_rng_state() -> Array:
+    """Return the position of the CPU's default generator, which `save` can keep in a checkpoint.
+
+    >>> state = get_rng_state()
+    >>> set_rng_state(state)
+    """
+    return default_generator().get_state()
+
+
+def set_rng_state(new_state: Array) -> None:
+    """Let the CPU's default generator go on from a position that `get_rng_state` returned.
+
+    Raises
+    ------
+    ShapeError
+        If it is no such position.
+    """
+    default_generator().set_state(new_state)
+
+
 def generator_for(generator: Generator | None, device: Any) -> Generator:
     """Return `generator`, or the default one of `device`.
 
@@ -281,6 +301,6 @@ def dropout_mask_(
 
 
 __all__ = [
-    "Generator", "default_generator", "dropout_mask_", "generator_for", "manual_seed", "normal_", "randint_",
-    "randperm_", "uniform_",
+    "Generator", "default_generator", "dropout_mask_", "generator_for", "get_rng_state", "manual_seed", "normal_",
+    "randint_", "randperm_", "set_rng_state", "uniform_",
 ]  # fmt: skip
