@@ -139,6 +139,13 @@ def test_a_pickle_is_refused_and_not_run(path):
         ts.load(path)
 
 
+def test_a_file_of_torch_save_is_told(path):
+    torch = pytest.importorskip("torch")
+    torch.save({"weight": torch.ones(2)}, path)
+    with pytest.raises(FileError, match=r"zip file, as torch\.save writes.*safetensors\.torch\.save_file"):
+        ts.load(path)
+
+
 @pytest.mark.parametrize("wrong", [object(), {"a": {1, 2}}, {"f": print}, {("x",): 1}, np.array([1j]), np.array(["x"])])
 def test_what_cannot_be_saved_is_named_and_the_old_file_stays(wrong, path):
     ts.save({"old": 1}, path)

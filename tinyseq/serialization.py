@@ -84,7 +84,10 @@ def load(path: str | os.PathLike[str], device: "Device | str | None" = None) -> 
     try:
         entries = dict(safetensors.deserialize(blob))
     except safetensors.SafetensorError as error:
-        raise FileError(f"load: {os.fspath(path)!r} is damaged, cut off, or no safetensors file: {error}") from error
+        what = "is damaged, cut off, or no safetensors file"
+        if blob[:4] == b"PK\3\4":
+            what = "is a zip file, as torch.save writes; in PyTorch, write it with safetensors.torch.save_file"
+        raise FileError(f"load: {os.fspath(path)!r} {what}: {error}") from error
     header, _ = _split(blob)
     metadata = json.loads(header[8:]).get("__metadata__") or {}
     if not any(key in metadata for key in (STRUCTURE, DIGESTS, HEADER)):
