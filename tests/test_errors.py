@@ -55,6 +55,13 @@ def twice(lib):
     y.backward()
 
 
+def carried(lib):
+    rnn, state = lib.nn.GRU(1, 2), None
+    for _ in range(2):
+        output, state = rnn(f(lib, 3, 1, 1), state)
+        output.sum().backward()
+
+
 def in_place_on_a_leaf(lib):
     leaf(lib, 2).add_(1.0)
 
@@ -206,6 +213,13 @@ TABLE = {
         "a tensor",
         torch=False,
     ),
+    "a layer's pair as input": wrong(
+        lambda t: t.nn.Sequential(t.nn.LSTM(2, 3), t.nn.Linear(3, 1))(f(t, 5, 1, 2)), TypeError, "tuple of 2", "output"
+    ),
+    "a state as a tensor": wrong(
+        lambda t: f(t, 2) + t.nn.GRUCell(1, 2).State(f(t, 2)), TypeError, r"add: got State\(h\)", r"\.h$", torch=False
+    ),
+    "backward: carried state": wrong(carried, RuntimeError, "second time", r"nn\.detach_state", torch=False),
     "backward: twice": wrong(twice, RuntimeError, "exp|mul|sum", "second time", "retain_graph=True"),
     "grad: unused": wrong(lambda t: t.autograd.grad(leaf(t).exp(), leaf(t)), RuntimeError, "grad", "allow_unused=True"),
     "grad: not a leaf of the graph": wrong(

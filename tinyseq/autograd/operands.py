@@ -37,13 +37,25 @@ def fit_operands(op: Op, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def as_operand(op: Op, value: Any) -> Any:
     """Return `value` as something that operations take: a tensor, an array or a Python number."""
-    if hasattr(value, "dtype") and not isinstance(value, np.generic):
+    if isinstance(getattr(value, "dtype", None), np.dtype) and not isinstance(value, np.generic):
         return value
     if isinstance(value, bool | int | float):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.generic):
         return value.item()
-    raise DTypeError(f"{op.name}: got {type(value).__name__} {value!r}; wanted a tensor or a number")
+    raise DTypeError(f"{op.name}: got {_told(value)}")
+
+
+def _told(value: Any) -> str:
+    """Return what a value is that no operation takes, without its numbers, and what would do instead."""
+    kind, wanted = type(value).__name__, "wanted a tensor or a number"
+    if hasattr(value, "_fields"):
+        return f"{kind}({', '.join(value._fields)}); {wanted}: take one of its fields, as .{value._fields[0]}"
+    if isinstance(value, tuple):
+        return f"a tuple of {len(value)}; {wanted}: take one of its items, as in output, state = rnn(x)"
+    if hasattr(value, "shape"):
+        return f"{type(value).__module__}.{kind} of shape {list(value.shape)}; {wanted}: make one with tinyseq.tensor"
+    return f"{kind} {value!r}"[:80] + f"; {wanted}"
 
 
 def _cast(value: Any, dtype: dtypes.DType) -> Any:

@@ -56,7 +56,8 @@ class CompiledNode(Node):
         if self.kept is RELEASED:
             raise GradientError(
                 "compiled: backward through this graph a second time; its saved values were released after the "
-                "first. Pass retain_graph=True to the first backward"
+                "first. Pass retain_graph=True to the first backward; or, if a recurrent state is carried from one "
+                "backward to the next, cut its history with nn.detach_state"
             )
         if last_write() > self.seq and any(written_at(a) > self.seq for a in self.kept):
             raise GradientError(

@@ -71,7 +71,8 @@ class Node:
         if self.kept is RELEASED:
             raise GradientError(
                 f"{self.label}: backward through this graph a second time; its saved values were released after the "
-                "first. Pass retain_graph=True to the first backward"
+                "first. Pass retain_graph=True to the first backward; or, if a recurrent state is carried from one "
+                "backward to the next, cut its history with nn.detach_state"
             )
         for name, value in zip(self.layout.names, self.kept, strict=True):
             for array in value if isinstance(value, tuple) else (value,):

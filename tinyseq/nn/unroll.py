@@ -222,9 +222,12 @@ def time_first(name: str, x: Any, lengths: Any, mask: Any, batch_first: bool) ->
     ShapeError, ArgumentError, DTypeError
         If `x` is no batch of sequences, or `lengths` or `mask` do not fit it.
     """
-    if not isinstance(x, Tensor):
-        raise DTypeError(f"{name}: got {type(x).__name__}, wanted a tensor")
     order = "(B, T, ...)" if batch_first else "(T, B, ...)"
+    if not isinstance(x, Tensor):
+        raise DTypeError(
+            f"{name}: got {type(x).__name__}, wanted a tensor {order}; sequences of several lengths are padded, with "
+            "lengths="
+        )
     if x.ndim < 2:
         raise ShapeError(f"{name}: got shape {list(x.shape)}, wanted {order}")
     if x.shape[1 if batch_first else 0] == 0:
