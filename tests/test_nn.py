@@ -473,6 +473,15 @@ def test_repr_shows_the_tree():
     text = repr(Block())
     assert "(first): Linear(in_features=3, out_features=4, bias=True)" in text
     assert "\n    (1): Linear" in text
+    assert repr(nn.Recurrent(nn.RNNCell(3, 4))) == "Recurrent(\n  (cell): RNNCell(3, 4)\n)"
+    assert repr(nn.Zoneout(nn.RNNCell(3, 4), 0.5)).splitlines()[1:] == ["  p=0.5", "  (cell): RNNCell(3, 4)", ")"]
+    assert "\n  p=0.0, 0.5\n" in repr(nn.Zoneout(nn.LSTMCell(3, 4), {"c": 0.5}))
+    assert "\n  input=0.5, state=0.0, output=0.0\n" in repr(nn.VariationalDropout(nn.RNNCell(3, 4), input=0.5))
+
+
+def test_an_activation_says_which_options_it_lacks():
+    with pytest.raises(TypeError, match="ReLU: got inplace=True, wanted no options"):
+        nn.ReLU(inplace=True)
 
 
 # Initial values

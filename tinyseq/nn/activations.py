@@ -20,9 +20,8 @@ class _Activation(Module):
         named = dict(zip(self.options, args, strict=False)) | given
         unknown = [name for name in named if name not in self.options]
         if unknown or len(args) > len(self.options):
-            raise TypeError(
-                f"{type(self).__name__}: got {args} {given}, wanted {', '.join(self.options) or 'no options'}"
-            )
+            told = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in given.items())])
+            raise TypeError(f"{type(self).__name__}: got {told}, wanted {', '.join(self.options) or 'no options'}")
         self.chosen = self.options | named
 
     def forward(self, input: Any) -> Any:

@@ -182,6 +182,10 @@ class Zoneout(Wrapper):
         state = map_state(mixed, restructured(new, state), state)
         return replaced.get(id(output), output), state  # an output that is part of the state is mixed with it
 
+    def extra_repr(self) -> str:
+        """Return the probabilities: one, or one for each part of the state."""
+        return "p=" + ", ".join(map(str, dict.fromkeys(self.chances) if len(set(self.chances)) == 1 else self.chances))
+
 
 def _chance(p: Any, name: str) -> float:
     if not isinstance(p, Mapping):
@@ -258,6 +262,10 @@ class VariationalDropout(Wrapper):
             state = map_state(lambda s, mask: s if mask is None else s * mask, state, context.state)
         output, new = self.cell.run(x, state, context.context)
         return output if context.output is None else output * context.output, new
+
+    def extra_repr(self) -> str:
+        """Return the probabilities."""
+        return f"input={self.p_input}, state={self.p_state}, output={self.p_output}"
 
 
 class Residual(Wrapper):
