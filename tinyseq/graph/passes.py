@@ -1,7 +1,8 @@
 """Passes that improve a captured program, each Graph -> Graph. None of them knows what a cell is.
 
-`improve` runs them all; a pass can be switched off by name. Every pass rebuilds the program through a `Builder`, which
-drops what nobody uses, shares what is computed twice, and undoes joins and splits that cancel.
+`improve` runs them all; a pass can be switched off by name. The first ones rebuild the program through a `Builder`,
+which drops what nobody uses, shares what is computed twice, and undoes joins and splits that cancel. The last ones add
+copies and zeros that must not be shared again, with `edited`.
 """
 
 from collections.abc import Callable, Sequence

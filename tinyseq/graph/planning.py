@@ -28,7 +28,7 @@ class HostCall(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One call of native code: a Kernel, or "gemm", "gemv" or "rowsum", with its table; or a HostCall.
+    """One call of native code: a Kernel, or a function of fixed.ll by name, with its table; or a HostCall.
 
     A table has integers and (place, more bytes) for addresses. `shape` is that of a kernel's results.
     """
@@ -150,7 +150,7 @@ class Planning:
         return Place(block, 0, place.shape, contiguous_strides(place.shape, place.dtype), place.dtype)
 
     def _job(self, line: Line) -> Job:
-        if not all(type(a) is Symbol for a in line.args):
+        if not all(type(a) is Symbol for a in line.args):  # native code reads what lies at a place
             return self._on_host(line)
         if line.op.name == "matmul":
             job = self._product(line)
