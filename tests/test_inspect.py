@@ -288,3 +288,19 @@ def test_norms_before_and_after_clipping():
     expected = [np.linalg.norm(p.grad.numpy()) for p in model.parameters()]
     np.testing.assert_allclose(clipping.after[1], expected)
     assert clipping.names == tuple(n for n, _ in model.named_parameters())
+
+
+def test_results_are_shown_in_a_line_each():
+    rnn, x = nn.Recurrent(nn.LSTMCell(2, 3)), ts.randn(12, 2, 2)
+    output, _ = rnn(x)
+    loss = output.sum()
+    found = inspect.gradient_by_step(loss)
+    first, last = found.norms["h"][[0, -1]]
+    shown = repr(found)
+    assert shown.startswith("<StateGradients: 12 time steps, |dL/dc| [")
+    assert "\n" not in shown
+    assert f"|dL/dh| [{first:.3g}, " in shown
+    assert shown.endswith(f", {last:.3g}]>")
+    assert "12 time steps, norms [" in repr(inspect.weight_gradient_by_step(loss, rnn.cell.weight_hh))
+    assert repr(inspect.jacobian_norms(output)) == "<JacobianNorms: h, 12 time steps, norms [12, 12]>"
+    assert "12 time steps, i [12, 2, 3], f [12, 2, 3]" in repr(inspect.gates(rnn, x))

@@ -36,6 +36,10 @@ class StateGradients:
     gradients: Mapping[str, Array]
     norms: Mapping[str, Array]
 
+    def __repr__(self) -> str:
+        norms = ", ".join(f"|dL/d{name}| {plots.short(values)}" for name, values in self.norms.items())
+        return f"<{type(self).__name__}: {len(self.steps)} time steps, {norms}>"
+
     def plot(self, ax: Any = None, *, names: Sequence[str] | None = None, log: bool = True, label: str = "") -> Any:
         """Draw the norms over time; return the matplotlib axes.
 
@@ -59,7 +63,8 @@ def gradient_by_step(
         A scalar, before `backward()` or after `backward(retain_graph=True)`.
     names
         Which named values: by default the states, that is, what the next step reads. Tapped values (gates) have the
-        names that the cell gave them. Where a name occurs in several layers, it has the layer's path before it.
+        names that the cell gave them. Where a name occurs in several layers, it has the layer's path before it;
+        where one layer ran several times, each run is told apart, as in `cell.h (loop 1 of 2)`.
     gradient
         The gradient to start from, if `loss` is not a scalar.
 
@@ -141,6 +146,9 @@ class WeightGradient:
     parts: Array
     outside: Array
     norms: Array
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self.steps)} time steps, norms {plots.short(self.norms)}>"
 
     @property
     def total(self) -> Array:

@@ -35,6 +35,9 @@ class JacobianNorms:
     steps: Array
     norms: Array
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.name}, {len(self.steps)} time steps, norms {list(self.norms.shape)}>"
+
     def plot(self, ax: Any = None, *, limits: tuple[float, float] | None = None) -> Any:
         """Draw a heat map on a logarithmic scale, which `limits` can fix; return the matplotlib axes."""
         s = self.name

@@ -17,6 +17,16 @@ MARKERS = "osD^vP*"
 FEW = 40  # steps: markers up to here
 
 
+def short(values: Array) -> str:
+    """Return numbers in one short line: all of a few, or the first and the last ones.
+
+    >>> short(np.arange(20.0))
+    '[0, 1, 2, ... 17, 18, 19]'
+    """
+    shown = [f"{value:.3g}" for value in values]
+    return f"[{', '.join(shown if len(shown) <= 8 else [*shown[:3], '... ' + shown[-3], *shown[-2:]])}]"
+
+
 def new_axes(ax: Any, title: str, x: str, y: str, size: tuple[float, float] = (6.4, 3.2)) -> Any:
     """Return `ax`, or axes of a new figure, with title and labels.
 

@@ -31,6 +31,10 @@ class Recording:
     steps: Array
     values: Mapping[str, Array]
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in self.values.items())
+        return f"<{type(self).__name__}: {len(self.steps)} time steps, {shapes}>"
+
     def __getitem__(self, name: str) -> Array:
         return self.values[name]
 
