@@ -219,6 +219,7 @@ TABLE = {
     "a state as a tensor": wrong(
         lambda t: f(t, 2) + t.nn.GRUCell(1, 2).State(f(t, 2)), TypeError, r"add: got State\(h\)", r"\.h$", torch=False
     ),
+    "to: an unknown device": wrong(lambda t: f(t, 2).to("mps0"), RuntimeError, "mps0", "'cpu' and 'cuda'"),
     "backward: carried state": wrong(carried, RuntimeError, "second time", r"nn\.detach_state", torch=False),
     "backward: twice": wrong(twice, RuntimeError, "exp|mul|sum", "second time", "retain_graph=True"),
     "grad: unused": wrong(lambda t: t.autograd.grad(leaf(t).exp(), leaf(t)), RuntimeError, "grad", "allow_unused=True"),

@@ -58,7 +58,8 @@ def as_dtype(dtype: Any) -> DType:
     try:
         found = np.dtype(dtype)
     except TypeError:
-        raise DTypeError(f"dtype: got {dtype!r}, wanted one of {', '.join(map(str, SUPPORTED))}") from None
+        listed = ", ".join(map(str, SUPPORTED))
+        raise DTypeError(f"dtype: got {dtype!r}, wanted one of {listed} (devices are 'cpu' and 'cuda')") from None
     if found not in SUPPORTED:
         raise DTypeError(f"dtype: got {found}, wanted one of {', '.join(map(str, SUPPORTED))}")
     return found
