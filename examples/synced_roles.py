@@ -73,9 +73,9 @@ def find_roles(tree, places):
         first = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
         last = getattr(node, "end_lineno", 0), getattr(node, "end_col_offset", 0)
         inside, inner = frozenset(), (around, here)
+        if type(node).__name__ in ("JoinedStr", "TemplateStr"):  # one token here; the latter is of Python 3.14
+            continue
         match node:
-            case ast.JoinedStr():  # a formatted string is one token here
-                continue
             case ast.Import() | ast.ImportFrom():
                 mark("import", first, last)
             case ast.Global() | ast.Nonlocal():
