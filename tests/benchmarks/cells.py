@@ -1,5 +1,7 @@
 """Recurrent cells written once, over functions that tinyseq, PyTorch and JAX all have, and training steps of each."""
 
+import os
+
 import numpy as np
 
 import tinyseq as ts
@@ -8,6 +10,8 @@ try:
     import torch
 except ImportError:
     torch = None
+os.environ.setdefault("NPROC", "1")  # or XLA takes every core there is, whatever OMP_NUM_THREADS says
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 try:
     import jax
     from jax import numpy as jnp
