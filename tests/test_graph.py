@@ -21,6 +21,7 @@ from tinyseq.graph.passes import PASSES, improve
 from tinyseq.graph.placed import Placed
 from tinyseq.graph.places import ALIGNMENT, Block, Joins, Place, Places
 from tinyseq.graph.planning import HostCall, Planning
+from tinyseq.graph.products import DEPTH
 from tinyseq.graph.replay import Replay
 from tinyseq.nn import functional as F
 
@@ -379,16 +380,21 @@ def test_a_share_of_a_product_touches_the_bytes_of_its_rows(transposed):
 
     pa, pb, pc = (Place(Block(4000), span(v)[0], v.shape, v.strides, v.dtype) for v in (a, b, c))
     flag = TRANSPOSE if transposed else NO_TRANSPOSE
-    table = [0, flag, NO_TRANSPOSE, m, n, k, (pa, 0), width, (pb, 0), n, (pc, 0), n]
-    at = 0
-    for worker in range(3):
-        part, touched = threads.share("gemm", table, None, worker, 3)
-        rows = slice(at, at + part[3])
-        assert touched.reads == [span(a[rows]), span(b)]
-        assert touched.writes == [span(c[rows])]
-        assert [pa.offset + part[6][1], pc.offset + part[10][1]] == [span(a[rows])[0], span(c[rows])[0]]
-        at += part[3]
-    assert at == m
+    strides = [s // 4 for s in a.strides]
+    tables = {  # with the positions of m, of the left side and of the result
+        "gemm": ([0, flag, NO_TRANSPOSE, m, n, k, (pa, 0), width, (pb, 0), n, (pc, 0), n], 3, 6, 10),
+        "product": ([m, n, k, (pa, 0), *strides, (pb, 0), n, (pc, 0), n], 0, 3, 8),
+    }
+    for what, (table, count, left, out) in tables.items():
+        at = 0
+        for worker in range(3):
+            part, touched = threads.share(what, table, None, worker, 3)
+            rows = slice(at, at + part[count])
+            assert touched.reads == [span(a[rows]), span(b)]
+            assert touched.writes == [span(c[rows])]
+            assert [pa.offset + part[left][1], pc.offset + part[out][1]] == [span(a[rows])[0], span(c[rows])[0]]
+            at += part[count]
+        assert at == m
 
 
 def test_values_that_cannot_lie_where_they_are_joined_or_seen_are_copied():
@@ -512,6 +518,32 @@ def test_transposed_copies_of_every_shape(shape, count, monkeypatch):
     for found, want in zip(Native(graph)([x.payload]), Replay(graph)([x.payload]), strict=True):
         np.testing.assert_allclose(found, want, rtol=1e-6)
     assert 1 in shape or "transpose" in {job.what for job in Planning(graph, openblas()).jobs if type(job.what) is str}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("m", [2, 3, 4, 7, 8, 13, 29])
+@pytest.mark.parametrize("n", [16, 32, 48, 80, 112])
+def test_products_of_every_shape(m, n, count, monkeypatch):
+    monkeypatch.setattr(threads, "_threads", count)
+    monkeypatch.setattr(threads, "is_worth", lambda total, shares, waits: True)
+    rng = np.random.default_rng(0)
+    inputs = [ts.tensor(rng.standard_normal((m, k)), dtype="float32") for k in (1, 5, DEPTH, 2 * DEPTH + 3)]
+    weights = [ts.tensor(rng.standard_normal((x.shape[1], n)), dtype="float32") for x in inputs]
+    capture = Capture()
+    with override(bottom=capture):
+        straight = [x @ w for x, w in zip(inputs, weights, strict=True)]
+        across = [x.T.clone().T @ w for x, w in zip(inputs, weights, strict=True)]
+        apart = [ts.cat([x, x], 1)[:, 1 : 1 + x.shape[1]] @ w for x, w in zip(inputs, weights, strict=True)]
+        outputs = [capture.read(v) for v in (*straight, *across, *apart)]
+    graph, arrays = capture.graph(outputs), [a for a, _ in capture.inputs.values()]
+    wide = [
+        [a.astype(np.float64) for a in pair]
+        for pair in zip(map(np.asarray, inputs), map(np.asarray, weights), strict=True)
+    ]
+    moved = [np.concatenate([x, x], 1)[:, 1 : 1 + x.shape[1]] @ w for x, w in wide]
+    want = [*[x @ w for x, w in wide] * 2, *moved]
+    for found, exact in zip(Native(graph)(arrays), want, strict=True):
+        np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5 * abs(exact).max())
 
 
 def test_inputs_may_lie_in_any_order():

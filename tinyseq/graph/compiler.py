@@ -6,6 +6,7 @@ import importlib.resources
 from collections.abc import Sequence
 from typing import Any
 
+from tinyseq.graph import products
 from tinyseq.graph.kernels import Kernel, printed
 
 
@@ -26,6 +27,9 @@ class Compiler:
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), self.machine)
         self.addresses: dict[Any, int] = {}
         fixed = importlib.resources.files("tinyseq.graph").joinpath("fixed.ll").read_text()
+        self.has_products = self.width == products.WIDTH
+        if self.has_products:
+            self._add(products.printed(), ["product"])
         self._add(fixed, ["gemm", "gemv", "rowsum", "colsum", "transpose", "barrier", "run"])
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(self.addresses["run"])
 

@@ -41,7 +41,7 @@ class Native(Placed):
         self.compiler: Compiler = found
         self.blas = library
         self.threads = threads.get_num_threads()
-        planned = Planning(graph, library)
+        planned = Planning(graph, library, self.compiler.has_products)
         kernels = [job.what for job in planned.jobs if isinstance(job.what, Kernel)]
         self.compiler.compile(kernels)
         super().__init__(graph, planned)

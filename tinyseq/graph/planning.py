@@ -12,6 +12,7 @@ from tinyseq.backend import Array
 from tinyseq.blas import NO_TRANSPOSE, TRANSPOSE, OpenBLAS
 from tinyseq.core import dtypes
 from tinyseq.core.op import Op
+from tinyseq.graph import products
 from tinyseq.graph.ir import NUMBERS, Const, Graph, Line, Symbol
 from tinyseq.graph.kernels import Kernel, Operand, Step, parsed
 from tinyseq.graph.places import VIEWS, Joins, Place, Places, contiguous_strides
@@ -55,7 +56,8 @@ class Planning:
         How many bytes the arena takes.
     """
 
-    def __init__(self, graph: Graph, library: OpenBLAS | None) -> None:
+    def __init__(self, graph: Graph, library: OpenBLAS | None, own_products: bool = False) -> None:
+        self.own_products = own_products
         joins = Joins(graph)
         self.places = Places(graph, joins)
         self.returned = {o for o in graph.outputs if isinstance(o, Symbol)}
@@ -204,6 +206,10 @@ class Planning:
         left, right, out = _matrix(pa), _matrix(pb), _matrix(pc)
         if left is None or right is None or out is None or out[0] != NO_TRANSPOSE:
             return None
+        across = left[0] != NO_TRANSPOSE
+        if self.own_products and right[0] == NO_TRANSPOSE and products.is_faster(m, n, across):
+            ra, ca = (stride // 4 for stride in pa.strides)
+            return Job("product", [m, n, k, (pa, 0), ra, ca, (pb, 0), right[1], (pc, 0), out[1]])
         gemm, gemv = self.blas.gemm, self.blas.gemv
         if m == 1 and pa.strides[1] == 4 and pc.strides[1] == 4:
             rows, columns, flag = (k, n, TRANSPOSE) if right[0] == NO_TRANSPOSE else (n, k, NO_TRANSPOSE)

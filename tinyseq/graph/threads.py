@@ -66,6 +66,8 @@ def seconds(what: Any, table: Sequence[Any]) -> float:
     """Estimate how long one core takes for a job."""
     if what == "gemm":
         return 2 * math.prod(table[3:6]) / FLOPS
+    if what == "product":
+        return 2 * math.prod(table[:3]) / FLOPS
     if what == "gemv":
         return table[2] * table[3] / ELEMENTS
     return table[0] * table[1] * (len(what.steps) if isinstance(what, Kernel) else 1) / 8 / ELEMENTS
@@ -79,6 +81,8 @@ def is_worth(total: float, shares: Sequence[float], waits: int) -> bool:
 def share(what: Any, table: Sequence[Any], shape: Any, worker: int, workers: int) -> tuple[list[Any], Touched] | None:
     """Return the table of one worker's part of a job and what it touches; None if the worker has no part in it."""
     if what == "gemm":
+        return _share_gemm(table, worker, workers)
+    if what == "product":
         return _share_product(table, worker, workers)
     if what == "gemv":
         return (list(table), Touched([_span(table[4]), _span(table[6])], [_span(table[7])])) if worker == 0 else None
@@ -153,7 +157,22 @@ def _share_columns(table: Sequence[Any], worker: int, workers: int) -> tuple[lis
 
 
 def _share_product(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
-    """Return a share of the rows of a product."""
+    """Return a share of the rows of a product of our own."""
+    m, n, k, (a, _), ra, ca, b, rb, (c, _), rc = table
+    first, end = _part(m, worker, workers)
+    if first == end:
+        return None
+    start = _at(a) + 4 * first * ra
+    reads = [(start, start + 4 * ((end - first - 1) * ra + (k - 1) * ca + 1))] if a.block.input is None else []
+    if b[0].block.input is None:
+        reads.append(_span(b))
+    out = _at(c) + 4 * first * rc
+    part = [end - first, n, k, (a, 4 * first * ra), ra, ca, b, rb, (c, 4 * first * rc), rc]
+    return part, Touched(reads, [(out, out + 4 * ((end - first - 1) * rc + n))])
+
+
+def _share_gemm(table: Sequence[Any], worker: int, workers: int) -> tuple[list[Any], Touched] | None:
+    """Return a share of the rows of a product through BLAS."""
     f, ta, tb, m, n, k, (a, _), lda, b, ldb, (c, _), ldc = table
     first, end = _part(m, worker, workers)
     if first == end:
