@@ -92,7 +92,11 @@ def new_line(op: Op, args: Sequence[Any], params: dict[str, Any], owner: Any = N
     """Return a line with a new result, whose shape and dtype follow from the rules of `op`."""
     shape = op.shape(*[() if isinstance(a, NUMBERS) else a.shape for a in args], **params)
     dtype = op.result_dtype([getattr(a, "dtype", None) for a in args], params)
-    device = params.get("device") or next((d for a in args if (d := getattr(a, "device", None)) is not None), None)
+    device = params.get("device")
+    for a in args if device is None else ():
+        if type(a) is Symbol and a.device is not None:
+            device = a.device
+            break
     line = Line(op, tuple(args), params, Symbol(tuple(shape), dtype, None, owner, device))
     line.out.line = line
     return line

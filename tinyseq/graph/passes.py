@@ -232,5 +232,6 @@ def improve(graph: Graph, without: Sequence[str] = ()) -> Graph:
     for name, improved in PASSES.items():
         if name not in without:
             before, better = better, improved(better)
-            before.take_apart([*graph.lines, *better.lines])
+            if better is not before:
+                before.take_apart([*graph.lines, *better.lines])
     return better
