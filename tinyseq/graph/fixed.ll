@@ -1,4 +1,4 @@
-; What every program needs besides its kernels. Products call the BLAS that NumPy carries; sums over rows, which
+; What every program needs besides its kernels and products.py. Other products call the BLAS of NumPy; sums over rows, which
 ; normalisation layers take at every step, and over columns, which biases take, are ours, and so are row-major copies of
 ; transposed weights; threads meet at a barrier; and the driver walks a program of (function, table) pairs, so that a
 ; whole training step is one call from Python.

@@ -171,16 +171,8 @@ class Planning:
     def _sum(self, line: Line) -> Job | None:
         """Plan a sum over the last dimension, over leading ones, or over all."""
         place, out = self.places.of(line.args[0]), self.places.of(line.out)
-        shape, count = place.shape, len(place.shape)
-        if line.op.name == "sum":
-            dims = line.params["dim"]
-        else:
-            dims = tuple(range(count - len(_without_lead(line.params["shape"]))))
-        if (
-            not out.contiguous
-            or not dims
-            or (line.op.name == "sum_to" and _without_lead(line.out.shape) != shape[len(dims) :])
-        ):
+        shape, count, dims = place.shape, len(place.shape), _summed(line)
+        if not out.contiguous or not dims:
             return None
         if dims == tuple(range(count)) and place.contiguous:  # by rows first, which is as exact as in pairs
             block = self.places.new_block(4 * math.prod(shape[:-1]))
@@ -239,9 +231,15 @@ def _row_sums(rows: int, columns: int, x: Place, stride: int, out: Place) -> Job
     return Job("rowsum", [rows, columns, (x, 0), stride, (out, 0), 4])
 
 
-def _without_lead(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return `shape` without leading dimensions of size 1."""
-    return shape[next((i for i, n in enumerate(shape) if n != 1), len(shape)) :]
+def _summed(line: Line) -> tuple[int, ...]:
+    """Return the dimensions that a `sum` runs over, or a `sum_to` if they are leading ones; nothing if they are not."""
+    if line.op.name == "sum":
+        dims: tuple[int, ...] = line.params["dim"]
+        return dims
+    shape, kept = line.args[0].shape, line.out.shape
+    kept = kept[next((i for i, n in enumerate(kept) if n != 1), len(kept)) :]
+    dims = tuple(range(len(shape) - len(kept)))
+    return dims if shape[len(dims) :] == kept else ()
 
 
 def _copy(x: Array, out: Array) -> None:
